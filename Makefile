@@ -1,0 +1,51 @@
+# make test    the whole suite with the race detector; installs what it needs
+# make lint    formatting, vet, golangci-lint, go.mod tidiness
+# make build   a static binary, bin/proxy
+# make bench   the benchmarks
+# make fuzz    each fuzz target for FUZZTIME
+
+GO       ?= go
+FUZZTIME ?= 30s
+BENCH    ?= .
+COUNT    ?= 1
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# The linter is a Go tool whose version is pinned apart from the program's own
+# dependencies.
+LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
+
+.PHONY: all build test lint bench fuzz deps clean
+
+all: lint test build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/proxy ./cmd/proxy
+
+test: deps
+	$(GO) test -race -shuffle=on -timeout 15m ./...
+
+lint:
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w would change:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(LINT) run ./...
+	$(GO) mod tidy -diff
+
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+
+# Go fuzzes one target of one package at a time.
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+# What the tests need beside Go: a C compiler for the race detector, and
+# redis-server, the engine that a fleet shares.
+deps:
+	@.ci/deps gcc redis-server
+
+clean:
+	rm -rf bin
