@@ -2,4 +2,9 @@ module ringfence
 
 go 1.26.0
 
-require github.com/cespare/xxhash/v2 v2.3.0
+require (
+	github.com/cespare/xxhash/v2 v2.3.0
+	go.uber.org/goleak v1.3.0
+)
+
+require github.com/stretchr/testify v1.12.1 // indirect
