@@ -1,0 +1,257 @@
+// Package config turns a YAML file into plain, complete, checked data.
+//
+// A [Config] is a value: whoever holds one may read it from any goroutine and
+// changes nothing in it. Every option has a default, stated in the struct tag
+// beside the field; the tags are the schema that the decoder, the checks and
+// the example file follow:
+//
+//	yaml      the key
+//	default   the value, written as in the file, when the key is absent
+//	range     the smallest and the largest value allowed, both included
+//	oneof     the words allowed
+//	format    the shape of a text, see format.go
+//	required  must be present and not empty; the tag is what to write
+//	optional  the section stays zero unless it is written
+//
+// A text at fault yields [Faults]: every fault of the file at once, each with
+// its place, what is wrong, and what would be right.
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is the whole configuration of one process.
+type Config struct {
+	// Listen is the host:port that clients connect to; an empty host means all
+	// interfaces, port 0 a free one. Default 127.0.0.1:8080.
+	Listen string `yaml:"listen" default:"127.0.0.1:8080" format:"listen"`
+	// Admin is the operator's surface.
+	Admin Admin `yaml:"admin"`
+	// Log says what is logged and how.
+	Log Log `yaml:"log"`
+	// ShutdownTimeout is how long requests in flight may take to end once the
+	// process was told to stop. Default 30s.
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"30s" range:"1ms..24h"`
+	// Server bounds what clients may take.
+	Server Server `yaml:"server"`
+	// Cache bounds what is stored and how long requests wait for one another.
+	Cache Cache `yaml:"cache"`
+	// Upstreams are the pools of servers by name; at least one. A name is made
+	// of letters, digits, '.', '_' and '-', and is at most 64 bytes long.
+	Upstreams map[string]Upstream `yaml:"upstreams" required:"upstreams: {app: {servers: [{address: 127.0.0.1:9001}]}}"`
+	// Routes say which requests go to which upstream; at least one. Their
+	// order has no meaning: an exact host beats a wildcard, a longer wildcard
+	// a shorter one, any wildcard no host; then the longest prefix wins.
+	Routes []Route `yaml:"routes" required:"routes: [{upstream: app}]"`
+}
+
+// Admin is the listener of the admin surface.
+type Admin struct {
+	// Listen is its host:port, or "" for none (in a file also off).
+	// Default 127.0.0.1:9901.
+	Listen string `yaml:"listen" default:"127.0.0.1:9901" format:"listen-or-off"`
+}
+
+// LogFormat is the shape of log lines.
+type LogFormat string
+
+// The log formats. LogAuto is text on a terminal and JSON elsewhere.
+const (
+	LogAuto LogFormat = "auto"
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// Log is what is logged and how.
+type Log struct {
+	// Level is the least severe level logged: debug, info, warn or error.
+	// Default info.
+	Level slog.Level `yaml:"level" default:"info" oneof:"debug info warn error"`
+	// Format is the shape of the lines. Default auto.
+	Format LogFormat `yaml:"format" default:"auto" oneof:"auto text json"`
+}
+
+// Server bounds the clients' connections.
+type Server struct {
+	// IdleTimeout is how long a connection may wait for its next request.
+	// Default 75s.
+	IdleTimeout time.Duration `yaml:"idle_timeout" default:"75s" range:"1ms..24h"`
+	// ReadTimeout is the longest silence between two reads of one request, not
+	// a limit on the whole of it. Default 60s.
+	ReadTimeout time.Duration `yaml:"read_timeout" default:"60s" range:"1ms..24h"`
+	// WriteTimeout is the longest a client may take to accept one write of a
+	// response, not a limit on the whole of it. Default 60s.
+	WriteTimeout time.Duration `yaml:"write_timeout" default:"60s" range:"1ms..24h"`
+	// MaxHeadSize bounds a request's head in bytes: request line and header
+	// fields. Default 16KiB.
+	MaxHeadSize Size `yaml:"max_head_size" default:"16KiB" range:"1KiB..1MiB"`
+	// MaxConnections bounds the open client connections; those beyond it are
+	// closed at once. Default 65536.
+	MaxConnections int `yaml:"max_connections" default:"65536" range:"1..1048576"`
+}
+
+// Cache bounds the memory tier and the waiting for fills.
+type Cache struct {
+	// Memory bounds the stored objects in bytes: keys, heads and bodies.
+	// Default 256MiB.
+	Memory Size `yaml:"memory" default:"256MiB" range:"1MiB..1TiB"`
+	// MaxObjectSize is the largest body stored, in bytes; a larger one is
+	// passed through. At most Memory. Default 8MiB, or Memory if that is less.
+	MaxObjectSize Size `yaml:"max_object_size" default:"8MiB" range:"1..1TiB"`
+	// WaitTimeout is how long a request waits for the head of another
+	// request's fill of the same key before it fetches by itself. Default 10s.
+	WaitTimeout time.Duration `yaml:"wait_timeout" default:"10s" range:"1ms..24h"`
+	// UncacheableTTL is how long requests for a key whose answer could not be
+	// stored pass without waiting for one another. Default 10s.
+	UncacheableTTL time.Duration `yaml:"uncacheable_ttl" default:"10s" range:"1ms..24h"`
+	// MaxWaiters bounds the requests that wait for one fill; those beyond it
+	// fetch by themselves. Default 10000.
+	MaxWaiters int `yaml:"max_waiters" default:"10000" range:"1..1000000"`
+	// IndexEntries bounds the remembered keys that are not objects: Vary
+	// records and uncacheable markers. The index may round it up to a power of
+	// two. Default 1048576.
+	IndexEntries int `yaml:"index_entries" default:"1048576" range:"1024..67108864"`
+}
+
+// Balance names how an upstream's members share the keys.
+type Balance string
+
+// The ways to balance. BalanceHash is weighted rejection hashing by cache key;
+// BalanceKetama places keys as nginx's `hash $request_uri consistent` does.
+const (
+	BalanceHash   Balance = "hash"
+	BalanceKetama Balance = "ketama"
+)
+
+// Upstream is a pool of servers that answer for the same resources.
+type Upstream struct {
+	// Balance is how a member is chosen. Default hash.
+	Balance Balance `yaml:"balance" default:"hash" oneof:"hash ketama"`
+	// Servers are the members, at least one of them with a weight above 0, no
+	// two with the same id.
+	Servers []Member `yaml:"servers" required:"servers: [{address: 127.0.0.1:9001}]"`
+	// HealthCheck is the active check of every member. Default none.
+	HealthCheck HealthCheck `yaml:"health_check" optional:"true"`
+	// ConnectTimeout bounds the opening of a connection. Default 1s.
+	ConnectTimeout time.Duration `yaml:"connect_timeout" default:"1s" range:"1ms..24h"`
+	// ResponseTimeout bounds the wait for the response head once the request
+	// was written. Default 30s.
+	ResponseTimeout time.Duration `yaml:"response_timeout" default:"30s" range:"1ms..24h"`
+	// ReadTimeout is the longest silence within a response body, not a limit on
+	// the whole of it. Default 30s.
+	ReadTimeout time.Duration `yaml:"read_timeout" default:"30s" range:"1ms..24h"`
+	// WriteTimeout is the longest a member may take to accept one write of a
+	// request, not a limit on the whole of it. Default 30s.
+	WriteTimeout time.Duration `yaml:"write_timeout" default:"30s" range:"1ms..24h"`
+	// IdleTimeout is how long an unused connection is kept. Default 30s.
+	IdleTimeout time.Duration `yaml:"idle_timeout" default:"30s" range:"1ms..24h"`
+	// MaxConnections bounds the connections to each member. Default 1024.
+	MaxConnections int `yaml:"max_connections" default:"1024" range:"1..65536"`
+	// Attempts bounds how often one request is sent in all, each time to
+	// another member. 1 means no retry. Default 3.
+	Attempts int `yaml:"attempts" default:"3" range:"1..10"`
+}
+
+// Member is one server of an upstream.
+type Member struct {
+	// Address is its host:port; required.
+	Address string `yaml:"address" format:"address" required:"address: 127.0.0.1:9001"`
+	// Weight is its share of the keys relative to the other members; 0 drains
+	// it. Default 1.
+	Weight int `yaml:"weight" default:"1" range:"0..256"`
+	// ID is what its keys are placed by, so that they stay when the address
+	// changes. Default Address.
+	ID string `yaml:"id" format:"id"`
+}
+
+// CheckType is how a member's health is checked.
+type CheckType string
+
+// The kinds of active check. CheckNone, the zero value, is no check at all;
+// CheckHTTP wants a 2xx or 3xx answer; CheckTCP an accepted connection.
+const (
+	CheckNone CheckType = ""
+	CheckHTTP CheckType = "http"
+	CheckTCP  CheckType = "tcp"
+)
+
+// HealthCheck is an active check, made of each member by itself. The zero
+// value means that none is made.
+type HealthCheck struct {
+	// Type is the kind of check. Default http.
+	Type CheckType `yaml:"type" default:"http" oneof:"http tcp"`
+	// Path is the target of an http check, with its query if any. Default /.
+	Path string `yaml:"path" default:"/" format:"target"`
+	// Host is the Host field of an http check; "" means the member's address.
+	// Default "".
+	Host string `yaml:"host" format:"authority"`
+	// Interval is the time between two checks of one member; the checker adds
+	// jitter. Default 2s.
+	Interval time.Duration `yaml:"interval" default:"2s" range:"1ms..24h"`
+	// Timeout bounds one check and is less than Interval. Default 1s, or half
+	// of Interval if that is less.
+	Timeout time.Duration `yaml:"timeout" default:"1s" range:"1ms..24h"`
+	// Rise is how many successes in a row bring a member back. Default 2.
+	Rise int `yaml:"rise" default:"2" range:"1..100"`
+	// Fall is how many failures in a row eject a member. Default 3.
+	Fall int `yaml:"fall" default:"3" range:"1..100"`
+}
+
+// Route sends the requests for a host and path to an upstream. No two routes
+// have the same host and prefix.
+type Route struct {
+	// Host is the request's host without port, in lower case: a name or an IP
+	// address (IPv6 in brackets); "*.example.com", in a file with its quotes,
+	// means every name below example.com; "" means any host. Default "".
+	Host string `yaml:"host" format:"host-pattern"`
+	// PathPrefix is what the request's raw path begins with, by whole segments:
+	// /api matches /api and /api/x, not /apis. Default /.
+	PathPrefix string `yaml:"path_prefix" default:"/" format:"path"`
+	// Upstream names one of Config.Upstreams; required.
+	Upstream string `yaml:"upstream" format:"name" required:"upstream: app"`
+	// Cache says whether answers may be stored and requests collapsed.
+	// Default on.
+	Cache bool `yaml:"cache" default:"on"`
+	// CacheKey is what tells one resource from another, for the cache and for
+	// the choice of a member alike. It always holds the path, has no part
+	// twice, and is sorted, so that the order in a file has no meaning.
+	// Default scheme, host, path, query.
+	CacheKey []KeyPart `yaml:"cache_key" default:"scheme host path query"`
+}
+
+// PartKind is a kind of cache key part.
+type PartKind string
+
+// The kinds of cache key parts. PartHost includes the port. PartHeader and
+// PartCookie take a name.
+const (
+	PartScheme PartKind = "scheme"
+	PartHost   PartKind = "host"
+	PartPath   PartKind = "path"
+	PartQuery  PartKind = "query"
+	PartHeader PartKind = "header"
+	PartCookie PartKind = "cookie"
+)
+
+// KeyPart is one part of a cache key.
+type KeyPart struct {
+	Kind PartKind
+	// Name is the header's name in canonical form, such as Accept-Language, or
+	// the cookie's name as written; "" for the other kinds.
+	Name string
+}
+
+// String returns the part as a file writes it: path, or header:Accept-Language.
+func (p KeyPart) String() string {
+	if p.Name == "" {
+		return string(p.Kind)
+	}
+	return string(p.Kind) + ":" + p.Name
+}
+
+// Size is a number of bytes. In a file it is a whole number, with the unit B,
+// KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB (powers of 1000);
+// without a unit it means bytes.
+type Size int64

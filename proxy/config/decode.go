@@ -1,0 +1,274 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// A decoder fills the structs of this package from a tree of YAML nodes, by
+// their tags, and gathers every fault it meets on the way. What is at fault
+// keeps its zero value.
+//
+// Paths name values as upstreams.app.servers[1].weight; the root is "".
+type decoder struct {
+	file string
+	// label makes of a path the words that a message begins with.
+	label  func(path string) string
+	places map[string]place // of each value that was written
+	faulty map[string]bool  // the paths at fault and those above them
+	faults Faults
+	// unlisted counts the faults beyond maxFaults, and values the values met.
+	unlisted, values int
+}
+
+type place struct{ line, column int }
+
+// fault records what is wrong with the value at path, found at p.
+func (d *decoder) fault(path string, p place, format string, args ...any) {
+	if len(d.faults) < maxFaults {
+		message := fmt.Sprintf(format, args...)
+		if label := d.label(path); label != "" {
+			message = label + ": " + message
+		}
+		d.faults = append(d.faults, Fault{File: d.file, Line: p.line, Column: p.column, Message: message})
+	} else {
+		d.unlisted++
+	}
+	for path != "" && !d.faulty[path] {
+		d.faulty[path] = true
+		path = parent(path)
+	}
+}
+
+// value decodes n into v. The tag is that of the struct field that v is, and
+// empty for an element of a list or map.
+func (d *decoder) value(n *yaml.Node, path string, tag reflect.StructTag, v reflect.Value) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if v.Kind() == reflect.Struct && !isLeaf(v.Type()) {
+		setDefaults(v)
+	}
+	p := placeOf(n)
+	d.places[path] = p
+	d.values++
+	switch {
+	case d.values > maxValues: // decode refuses the file as a whole
+	case isNull(n):
+		d.fault(path, p, "has no value; %s", cmp.Or(writeHint(tag), "write one, or remove the line"))
+	case n.Style&yaml.TaggedStyle != 0:
+		d.fault(path, p, "has the tag %s; remove the tag", n.Tag)
+	case isLeaf(v.Type()):
+		d.scalar(n, path, tag, v)
+	case v.Kind() == reflect.Struct:
+		d.fields(n, path, v)
+	case v.Kind() == reflect.Map:
+		d.entries(n, path, tag, v)
+	default:
+		d.elements(n, path, tag, v)
+	}
+}
+
+func (d *decoder) scalar(n *yaml.Node, path string, tag reflect.StructTag, v reflect.Value) {
+	if n.Kind != yaml.ScalarNode {
+		d.fault(path, placeOf(n), "want %s, got %s", describe(v.Type(), tag), kindOf(n))
+		return
+	}
+	if quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0; quoted && v.Kind() == reflect.Int {
+		d.fault(path, placeOf(n), "want %s, got the text %q; remove the quotes", describe(v.Type(), tag), n.Value)
+		return
+	}
+	leaf, err := parseLeaf(v.Type(), tag, n.Value)
+	if err != nil {
+		d.fault(path, placeOf(n), "%v", err)
+		return
+	}
+	v.Set(leaf)
+}
+
+// fields decodes a mapping into a struct that holds its defaults.
+func (d *decoder) fields(n *yaml.Node, path string, v reflect.Value) {
+	names := fieldNames(v.Type())
+	if n.Kind != yaml.MappingNode {
+		d.fault(path, placeOf(n), "want keys and values (%s), got %s", strings.Join(names, ", "), kindOf(n))
+		return
+	}
+	written := make(map[string]bool)
+	for _, p := range d.pairs(n, path) {
+		key := p.key
+		i := slices.Index(names, key.Value)
+		if i < 0 {
+			d.fault(path, placeOf(key), "unknown key %q; %s", clip(key.Value), suggest(key.Value, names))
+			continue
+		}
+		written[key.Value] = true
+		d.value(p.value, join(path, key.Value), v.Type().Field(i).Tag, v.Field(i))
+	}
+	for i, name := range names {
+		if hint := writeHint(v.Type().Field(i).Tag); hint != "" && !written[name] {
+			d.fault(path, placeOf(n), "%s is missing; %s", name, hint)
+		}
+	}
+}
+
+// entries decodes a mapping into a map from names.
+func (d *decoder) entries(n *yaml.Node, path string, tag reflect.StructTag, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.fault(path, placeOf(n), "want names and what they stand for, got %s", kindOf(n))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, p := range d.pairs(n, path) {
+		name := p.key.Value
+		if err := checkName(name); err != nil {
+			d.fault(path, placeOf(p.key), "%v", err)
+		}
+		entry := reflect.New(v.Type().Elem()).Elem()
+		d.value(p.value, join(path, name), "", entry)
+		v.SetMapIndex(reflect.ValueOf(name), entry)
+	}
+	d.notEmpty(n, path, tag)
+}
+
+// elements decodes a list into a slice.
+func (d *decoder) elements(n *yaml.Node, path string, tag reflect.StructTag, v reflect.Value) {
+	if n.Kind != yaml.SequenceNode {
+		d.fault(path, placeOf(n), "want a list, got %s", kindOf(n))
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, element := range n.Content {
+		d.value(element, path+"["+strconv.Itoa(i)+"]", "", v.Index(i))
+	}
+	d.notEmpty(n, path, tag)
+}
+
+func (d *decoder) notEmpty(n *yaml.Node, path string, tag reflect.StructTag) {
+	if hint := writeHint(tag); hint != "" && len(n.Content) == 0 {
+		d.fault(path, placeOf(n), "is empty; %s", hint)
+	}
+}
+
+// writeHint says what to write for a required option; "" for the others.
+func writeHint(tag reflect.StructTag) string {
+	if example := tag.Get("required"); example != "" {
+		return "write " + example
+	}
+	return ""
+}
+
+type pair struct{ key, value *yaml.Node }
+
+// pairs returns the keys and values of a mapping whose keys are plain and met
+// for the first time; the others are faults.
+func (d *decoder) pairs(n *yaml.Node, path string) []pair {
+	pairs := make([]pair, 0, len(n.Content)/2)
+	first := make(map[string]*yaml.Node)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		switch before := first[key.Value]; {
+		case key.Kind != yaml.ScalarNode:
+			d.fault(path, placeOf(key), "want a name as key, got %s", kindOf(key))
+		case key.ShortTag() == "!!merge":
+			d.fault(path, placeOf(key), "merge keys (<<) are not supported; write the keys out, or use an alias for a whole value")
+		case before != nil:
+			d.fault(path, placeOf(key), "duplicate key %q, first at line %d; remove one of them", clip(key.Value), before.Line)
+		default:
+			first[key.Value] = key
+			pairs = append(pairs, pair{key, n.Content[i+1]})
+		}
+	}
+	return pairs
+}
+
+// setDefaults gives every field of a struct its default.
+func setDefaults(v reflect.Value) {
+	for i := range v.NumField() {
+		field, tag := v.Field(i), v.Type().Field(i).Tag
+		text, given := tag.Lookup("default")
+		switch {
+		case given && field.Kind() == reflect.Slice:
+			for _, word := range strings.Fields(text) {
+				field.Set(reflect.Append(field, mustLeaf(field.Type().Elem(), tag, word)))
+			}
+		case given:
+			field.Set(mustLeaf(field.Type(), tag, text))
+		case field.Kind() == reflect.Struct && tag.Get("optional") == "":
+			setDefaults(field)
+		}
+	}
+}
+
+// mustLeaf parses a text of this package's own tags.
+func mustLeaf(t reflect.Type, tag reflect.StructTag, text string) reflect.Value {
+	leaf, err := parseLeaf(t, tag, text)
+	if err != nil {
+		panic(fmt.Sprintf("config: tag %s: %v", tag, err))
+	}
+	return leaf
+}
+
+// isLeaf reports whether a type is written as one scalar.
+func isLeaf(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[time.Duration](), reflect.TypeFor[slog.Level](), reflect.TypeFor[KeyPart]():
+		return true
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Slice:
+		return false
+	default:
+		return true
+	}
+}
+
+func fieldNames(t reflect.Type) []string {
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Tag.Get("yaml")
+	}
+	return names
+}
+
+func placeOf(n *yaml.Node) place { return place{n.Line, n.Column} }
+
+func isNull(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+}
+
+func kindOf(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias"
+	default:
+		return fmt.Sprintf("%q", clip(n.Value))
+	}
+}
+
+// join appends a key to a path; one that would read as several is quoted.
+func join(path, key string) string {
+	if !madeOf(key, "_-") {
+		key = strconv.Quote(key)
+	}
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// parent returns the path of what a value is in; "" for a top-level option.
+func parent(path string) string {
+	return path[:max(strings.LastIndexAny(path, ".["), 0)]
+}

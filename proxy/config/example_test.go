@@ -1,0 +1,90 @@
+package config
+
+import (
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+)
+
+const exampleFile = "../../config.example.yaml"
+
+// TestExampleShowsDefaults: the example is the minimal file, written out.
+func TestExampleShowsDefaults(t *testing.T) {
+	got, err := Load(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := mustParse(t, `
+upstreams: {app: {servers: [{address: '127.0.0.1:9001'}, {address: '127.0.0.1:9002'}], health_check: {}}}
+routes: [{upstream: app}]`)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("config.example.yaml is not the defaults:\ngot  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestExampleIsComplete: every option of the schema is in the example, with
+// its one comment.
+func TestExampleIsComplete(t *testing.T) {
+	data, err := os.ReadFile(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(data, &document); err != nil {
+		t.Fatal(err)
+	}
+	shown := make(map[string]bool)
+	collectShown(t, document.Content[0], "", shown)
+	want := make(map[string]bool)
+	collectOptions(reflect.TypeFor[Config](), "", want)
+	for _, option := range slices.Sorted(maps.Keys(want)) {
+		if !shown[option] {
+			t.Errorf("config.example.yaml does not show %s", option)
+		}
+	}
+}
+
+// collectShown gathers the paths of the scalars in n; a list's elements and an
+// upstream's name are a *.
+func collectShown(t *testing.T, n *yaml.Node, path string, shown map[string]bool) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i < len(n.Content); i += 2 {
+			key, value := n.Content[i], n.Content[i+1]
+			name := key.Value
+			if path == "upstreams" {
+				name = "*"
+			}
+			collectShown(t, value, strings.TrimPrefix(path+"."+name, "."), shown)
+			commented := key.LineComment + value.LineComment
+			if value.Kind == yaml.ScalarNode && strings.Count(commented, "#") != 1 {
+				t.Errorf("line %d: want one comment, got %q", key.Line, commented)
+			}
+		}
+	case yaml.SequenceNode:
+		for _, element := range n.Content {
+			collectShown(t, element, path+".*", shown)
+		}
+	default:
+		shown[path] = true
+	}
+}
+
+// collectOptions gathers the paths of all options of a type, in the same form.
+func collectOptions(typ reflect.Type, path string, options map[string]bool) {
+	switch {
+	case isLeaf(typ):
+		options[path] = true
+	case typ.Kind() == reflect.Struct:
+		for i, name := range fieldNames(typ) {
+			collectOptions(typ.Field(i).Type, strings.TrimPrefix(path+"."+name, "."), options)
+		}
+	default:
+		collectOptions(typ.Elem(), path+".*", options)
+	}
+}

@@ -1,0 +1,194 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// parseText checks a text against the shape its field's tag names, and returns
+// it in the one form in which the rest of the program meets it.
+func parseText(format, text string) (string, error) {
+	switch format {
+	case "listen":
+		return text, checkAddress(text, true)
+	case "listen-or-off":
+		if text == "" || text == "off" {
+			return "", nil
+		}
+		return text, checkAddress(text, true)
+	case "address":
+		return text, checkAddress(text, false)
+	case "authority":
+		return text, checkAuthority(text)
+	case "host-pattern":
+		return parseHostPattern(text)
+	case "path", "target":
+		return text, checkPath(text, format == "target")
+	case "name":
+		return text, checkName(text)
+	case "id":
+		return text, checkID(text)
+	default:
+		return text, nil
+	}
+}
+
+// checkAddress wants host:port; to listen on, the host may be empty and the
+// port 0.
+func checkAddress(text string, listen bool) error {
+	example := "127.0.0.1:9001 or app.internal:9001"
+	if listen {
+		example = "127.0.0.1:8080 or :8080"
+	}
+	wrong := fmt.Errorf("want host:port, got %q; write %s", clip(text), example)
+	if _, rest, found := strings.Cut(text, "://"); found {
+		return fmt.Errorf("want host:port, got the URL %q; write %s", clip(text), clip(strings.TrimRight(rest, "/")))
+	}
+	if ip, err := netip.ParseAddr(text); err == nil && ip.Is6() {
+		return fmt.Errorf("want host:port, got %q; write an IPv6 address in brackets and add the port, as in [%s]:8080", text, text)
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || !(listen && host == "") && !validHost(host) {
+		return wrong
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil && strings.Trim(port, "0123456789") != "" || port == "":
+		return wrong
+	case err != nil || n == 0 && !listen:
+		return fmt.Errorf("want a port from 1 to 65535, got %q", clip(text))
+	}
+	return nil
+}
+
+// checkAuthority wants the content of a Host field (RFC 9110, section 7.2).
+func checkAuthority(text string) error {
+	if text == "" || validHost(strings.Trim(text, "[]")) || checkAddress(text, false) == nil {
+		return nil
+	}
+	return fmt.Errorf("want a host with or without a port, got %q; write app.internal or app.internal:8080", clip(text))
+}
+
+func parseHostPattern(text string) (string, error) {
+	host := strings.ToLower(text)
+	name, wildcard := strings.CutPrefix(host, "*.")
+	switch {
+	case host == "":
+		return "", nil
+	case host == "*":
+		return "", fmt.Errorf("want a host, got %q; remove the line to match every host", text)
+	case strings.Contains(name, "*"):
+		return "", fmt.Errorf("want at most one * and only as the first label, got %q; write *.example.com", clip(text))
+	case wildcard && validHost(name) && !isIP(name):
+		return host, nil
+	case !wildcard && isIP(host) && !strings.Contains(host, ":"):
+		return host, nil
+	case !wildcard && strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") && isIP(host[1:len(host)-1]):
+		return host, nil
+	case !wildcard && validHost(host) && !isIP(host):
+		return host, nil
+	}
+	if checkAddress(host, false) == nil {
+		bare := host[:strings.LastIndexByte(host, ':')]
+		return "", fmt.Errorf("want a host without a port, got %q; write %s", clip(text), clip(bare))
+	}
+	return "", fmt.Errorf("want a host name, got %q; write example.com, or *.example.com for all names below it", clip(text))
+}
+
+func isIP(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// validHost reports whether host is an IP address without brackets or a name
+// of letters, digits, hyphens and underscores (RFC 1123, section 2.1, with the
+// underscore that container networks use). A name whose last label is a number
+// would be read as a broken IP address.
+func validHost(host string) bool {
+	if isIP(host) {
+		return true
+	}
+	if len(host) > 253 {
+		return false
+	}
+	labels := strings.Split(host, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || !madeOf(label, "-_") || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+	}
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}
+
+// checkPath wants the bytes a request line may hold: an absolute path and, in
+// a target, a query (RFC 9112, section 3.2.1).
+func checkPath(text string, query bool) error {
+	if !strings.HasPrefix(text, "/") {
+		return fmt.Errorf("want a path, got %q; write /%s", clip(text), clip(text))
+	}
+	forbidden := "#?"
+	if query {
+		forbidden = "#"
+	}
+	for i, r := range text {
+		if r <= ' ' || r >= 0x7f || strings.ContainsRune(forbidden, r) {
+			return fmt.Errorf("want a path without %q, got %q; end it there, or write the character percent-encoded", r, clip(text[:i+1]))
+		}
+	}
+	return nil
+}
+
+func checkID(text string) error {
+	if text == "" || len(text) > 255 || strings.ContainsFunc(text, unicode.IsControl) {
+		return fmt.Errorf("want 1 to 255 bytes without control characters, got %q; remove the line to use the address", clip(text))
+	}
+	return nil
+}
+
+// checkName wants a name fit for a metric label and a log line.
+func checkName(text string) error {
+	if text == "" || len(text) > 64 || !madeOf(text, "._-") {
+		return fmt.Errorf("want a name of 1 to 64 letters, digits, '.', '_' and '-', got %q", clip(text))
+	}
+	return nil
+}
+
+func parseKeyPart(text string) (KeyPart, error) {
+	kind, name, named := strings.Cut(text, ":")
+	switch kind := PartKind(kind); kind {
+	case PartScheme, PartHost, PartPath, PartQuery:
+		if !named {
+			return KeyPart{Kind: kind}, nil
+		}
+	case PartHeader:
+		if isToken(name) {
+			return KeyPart{Kind: kind, Name: textproto.CanonicalMIMEHeaderKey(name)}, nil
+		}
+	case PartCookie:
+		if isToken(name) {
+			return KeyPart{Kind: kind, Name: name}, nil
+		}
+	}
+	return KeyPart{}, fmt.Errorf("want scheme, host, path, query, header:Name or cookie:Name, got %q", clip(text))
+}
+
+// isToken follows RFC 9110, section 5.6.2.
+func isToken(text string) bool {
+	return text != "" && madeOf(text, "!#$%&'*+-.^_`|~")
+}
+
+// madeOf reports whether text holds only ASCII letters, digits and others.
+func madeOf(text, others string) bool {
+	for _, r := range text {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		if !letter && !strings.ContainsRune(others, r) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,160 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// parseLeaf parses the text of one scalar into a value of type t under the
+// limits of its field's tag. The error says what was wanted and what was got.
+func parseLeaf(t reflect.Type, tag reflect.StructTag, text string) (reflect.Value, error) {
+	if words := tag.Get("oneof"); words != "" && !slices.Contains(strings.Fields(words), text) {
+		return reflect.Value{}, fmt.Errorf("want %s, got %q", describe(t, tag), clip(text))
+	}
+	parsed, err := parseAs(t, tag, text)
+	if err != nil {
+		return reflect.Value{}, err
+	}
+	v := reflect.ValueOf(parsed).Convert(t)
+	if low, high, limited := strings.Cut(tag.Get("range"), ".."); limited {
+		if v.Int() < mustLeaf(t, "", low).Int() || v.Int() > mustLeaf(t, "", high).Int() {
+			return reflect.Value{}, fmt.Errorf("want %s to %s, got %s", low, high, clip(text))
+		}
+	}
+	return v, nil
+}
+
+func parseAs(t reflect.Type, tag reflect.StructTag, text string) (any, error) {
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return parseDuration(text)
+	case reflect.TypeFor[Size]():
+		return parseSize(text)
+	case reflect.TypeFor[KeyPart]():
+		return parseKeyPart(text)
+	case reflect.TypeFor[slog.Level]():
+		var level slog.Level
+		err := level.UnmarshalText([]byte(text))
+		return level, err
+	}
+	switch t.Kind() {
+	case reflect.Int:
+		return parseCount(text)
+	case reflect.Bool:
+		return parseSwitch(text)
+	default:
+		return parseText(tag.Get("format"), text)
+	}
+}
+
+// describe says what a leaf's text looks like.
+func describe(t reflect.Type, tag reflect.StructTag) string {
+	if words := strings.Fields(tag.Get("oneof")); len(words) > 0 {
+		last := len(words) - 1
+		return strings.Join(words[:last], ", ") + " or " + words[last]
+	}
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return "a duration such as 500ms, 5s or 2m"
+	case reflect.TypeFor[Size]():
+		return "a size such as 64KiB, 256MiB or 1GiB"
+	case reflect.TypeFor[KeyPart]():
+		return "scheme, host, path, query, header:Name or cookie:Name"
+	}
+	switch t.Kind() {
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Bool:
+		return "on or off"
+	default:
+		return "a text"
+	}
+}
+
+func parseDuration(text string) (time.Duration, error) {
+	v, err := time.ParseDuration(text)
+	if err == nil {
+		return v, nil
+	}
+	hint := ""
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		hint = "; write " + text + "s"
+	}
+	return 0, fmt.Errorf("want %s, got %q%s", describe(reflect.TypeFor[time.Duration](), ""), clip(text), hint)
+}
+
+func parseSize(text string) (Size, error) {
+	digits := len(text) - len(strings.TrimLeft(text, "0123456789"))
+	var unit int64
+	switch strings.TrimPrefix(text[digits:], " ") {
+	case "", "B":
+		unit = 1
+	case "KiB":
+		unit = 1 << 10
+	case "MiB":
+		unit = 1 << 20
+	case "GiB":
+		unit = 1 << 30
+	case "TiB":
+		unit = 1 << 40
+	case "KB", "kB":
+		unit = 1e3
+	case "MB":
+		unit = 1e6
+	case "GB":
+		unit = 1e9
+	case "TB":
+		unit = 1e12
+	}
+	n, err := strconv.ParseInt(text[:digits], 10, 64)
+	if unit == 0 || err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[Size](), ""), clip(text))
+	}
+	if n > math.MaxInt64/unit {
+		return math.MaxInt64, nil // beyond every range
+	}
+	return Size(n * unit), nil
+}
+
+// parseCount takes decimal digits only: 010 is 8 to some readers of YAML and
+// 10 to others.
+func parseCount(text string) (int, error) {
+	digits := strings.TrimPrefix(text, "-")
+	n, err := strconv.Atoi(text)
+	switch {
+	case strings.Trim(digits, "0123456789") != "", digits == "", len(digits) > 1 && digits[0] == '0':
+		return 0, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[int](), ""), clip(text))
+	case err != nil && text[0] == '-':
+		return math.MinInt, nil // beyond every range
+	case err != nil:
+		return math.MaxInt, nil
+	}
+	return n, nil
+}
+
+func parseSwitch(text string) (bool, error) {
+	switch text {
+	case "on", "true":
+		return true, nil
+	case "off", "false":
+		return false, nil
+	default:
+		return false, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[bool](), ""), clip(text))
+	}
+}
+
+// clip shortens a text for a message.
+func clip(text string) string {
+	const limit = 60
+	if r := []rune(text); len(r) > limit {
+		return string(r[:limit]) + "..."
+	}
+	return text
+}
