@@ -23,6 +23,7 @@ build:
 
 test: deps
 	$(GO) test -race -shuffle=on -timeout 15m ./...
+	$(GO) test -run Alloc ./...
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w would change:"; echo "$$unformatted"; exit 1; }

@@ -1,0 +1,80 @@
+// Package admin is the operator's surface: health for the platform, metrics
+// for Prometheus, the state as JSON. It only reads, and nothing of it runs on
+// the path of a request.
+package admin
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ringfence/proxy"
+	"ringfence/proxy/upstream"
+)
+
+// State is what the surface shows: a view of all counters at a moment.
+type State struct {
+	Proxy     proxy.View
+	Upstreams []upstream.Stats
+	// Connections are the open client connections; Rejected counts those that
+	// were over the limit.
+	Connections int
+	Rejected    uint64
+}
+
+// Options are what the surface shows. All of them are required.
+type Options struct {
+	// State returns the state at this moment. It is called from several
+	// goroutines.
+	State func() State
+	// Ready says whether the proxy takes requests.
+	Ready func() bool
+	// Version is the program's.
+	Version string
+}
+
+// New returns the surface's handler:
+//
+//	/healthz     200 while the process lives
+//	/readyz      200 while it takes requests, else 503
+//	/metrics     Prometheus
+//	/api/status  the state as JSON
+func New(o Options) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collector{o}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if o.Ready() {
+			say(w, http.StatusOK, "ready")
+			return
+		}
+		say(w, http.StatusServiceUnavailable, "not ready")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		// A write error means that the client has gone.
+		_ = enc.Encode(statusOf(o.State(), o.Version))
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		say(w, http.StatusOK, "Ringfence "+o.Version+"\n\n/healthz\n/readyz\n/metrics\n/api/status")
+	})
+	return mux
+}
+
+func say(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	// A write error means that the client has gone.
+	_, _ = io.WriteString(w, text+"\n")
+}

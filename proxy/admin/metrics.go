@@ -1,0 +1,120 @@
+package admin
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector turns the state into metrics at each scrape. The counters are the
+// proxy's own: nothing of Prometheus is touched by a request.
+type collector struct{ o Options }
+
+// Describe implements prometheus.Collector. It sends nothing: which series
+// there are depends on the configuration.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	st := c.o.State()
+	m := metrics{ch}
+	m.gauge("build_info", "The running version; always 1.", 1, label{"version", c.o.Version})
+	m.requests(st)
+	m.flights(st)
+	m.memory(st)
+	m.upstreams(st)
+}
+
+type label struct{ name, value string }
+
+// metrics sends one series after the other.
+type metrics struct{ ch chan<- prometheus.Metric }
+
+func (m metrics) counter(name, help string, v uint64, labels ...label) {
+	m.send(prometheus.CounterValue, name, help, float64(v), labels)
+}
+
+func (m metrics) gauge(name, help string, v float64, labels ...label) {
+	m.send(prometheus.GaugeValue, name, help, v, labels)
+}
+
+func (m metrics) send(kind prometheus.ValueType, name, help string, v float64, labels []label) {
+	names, values := make([]string, len(labels)), make([]string, len(labels))
+	for i, l := range labels {
+		names[i], values[i] = l.name, l.value
+	}
+	desc := prometheus.NewDesc("ringfence_"+name, help, names, nil)
+	m.ch <- prometheus.MustNewConstMetric(desc, kind, v, values...)
+}
+
+func (m metrics) requests(st State) {
+	r := st.Proxy.Requests
+	const help = "Requests by what became of them in the cache: hit, or why the store did not answer."
+	m.counter("requests_total", help, r.Hits, label{"outcome", "hit"})
+	for reason, n := range r.Forwarded {
+		m.counter("requests_total", help, n, label{"outcome", reason.String()})
+	}
+	m.counter("requests_refused_total", "Requests that were malformed or had no route.", r.Refused)
+	m.counter("requests_collapsed_total", "Requests answered by another request's fill.", r.Collapsed)
+	m.gauge("requests_in_flight", "Requests being answered.", float64(r.InFlight))
+	for class, n := range r.Status[1:] {
+		m.counter("responses_total", "Answers by status class.", n, label{"class", strconv.Itoa(class+1) + "xx"})
+	}
+	m.counter("response_body_bytes_total", "Bytes of answers' bodies sent to clients.", r.Bytes)
+	m.counter("fills_stored_total", "Fills that went into the memory tier.", r.Stored)
+	for reason, n := range r.Unstored {
+		m.counter("fills_unstored_total", "Fills that were not stored, by why.", n, label{"reason", reason.String()})
+	}
+	m.gauge("client_connections", "Open client connections.", float64(st.Connections))
+	m.counter("client_connections_rejected_total", "Client connections over the limit.", st.Rejected)
+}
+
+func (m metrics) flights(st State) {
+	f := st.Proxy.Flights
+	m.gauge("fills_in_progress", "Fills in progress.", float64(f.Flights))
+	m.gauge("fill_waiters", "Requests that wait for the head of a fill.", float64(f.Waiting))
+	m.gauge("fill_buffered_bytes", "Bytes held by fills in progress.", float64(f.Buffered))
+	for _, e := range []struct {
+		event string
+		n     int64
+	}{
+		{"led", f.Leads}, {"followed", f.Follows}, {"released", f.Released}, {"failed", f.Failed},
+		{"reelected", f.Elections}, {"aborted", f.Aborted}, {"abandoned", f.Abandoned}, {"panicked", f.Panics},
+		{"refused", f.RefusedFlights + f.RefusedReaders}, {"too_slow", f.TooSlow},
+	} {
+		m.counter("fill_events_total", "What happened to fills and their readers.", uint64(e.n), label{"event", e.event})
+	}
+}
+
+func (m metrics) memory(st State) {
+	s := st.Proxy.Memory
+	m.gauge("memory_bytes", "Bytes of stored objects.", float64(s.Bytes))
+	m.gauge("memory_limit_bytes", "Bound on the bytes of stored objects.", float64(s.MaxBytes))
+	m.gauge("memory_objects", "Stored objects.", float64(s.Entries))
+	m.counter("memory_evicted_total", "Objects that made room for others.", s.Evicted)
+	m.counter("memory_expired_total", "Objects that outlived their use.", s.Expired)
+	m.counter("memory_refused_total", "Objects that the tier did not let in.", s.Refused)
+}
+
+func (m metrics) upstreams(st State) {
+	for _, u := range st.Upstreams {
+		pool := label{"upstream", u.Name}
+		m.counter("upstream_panics_total", "Requests sent although every server was ejected.", u.Panics, pool)
+		for _, s := range u.Servers {
+			server := label{"server", s.ID}
+			up := 0.0
+			if s.Up {
+				up = 1
+			}
+			m.gauge("upstream_server_up", "Whether health checks let the server have traffic.", up, pool, server)
+			m.gauge("upstream_server_in_flight", "Requests in flight to the server.", float64(s.InFlight), pool, server)
+			m.gauge("upstream_server_connections", "Open connections to the server.", float64(s.Open), pool, server)
+			m.gauge("upstream_server_idle_connections", "Idle ones among them.", float64(s.Idle), pool, server)
+			m.counter("upstream_server_requests_total", "Requests sent to the server.", s.Requests, pool, server)
+			for kind, n := range s.Failures {
+				m.counter("upstream_server_failures_total", "Requests to the server that failed, by kind.",
+					n, pool, server, label{"kind", kind.String()})
+			}
+		}
+	}
+}

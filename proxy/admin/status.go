@@ -1,0 +1,106 @@
+package admin
+
+import (
+	"time"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/upstream"
+)
+
+// status is /api/status. Its JSON form is the interface: fields may be added,
+// not changed.
+type status struct {
+	Version     string           `json:"version"`
+	Connections int              `json:"connections"`
+	Requests    requestStatus    `json:"requests"`
+	Flights     flightStatus     `json:"flights"`
+	Memory      memoryStatus     `json:"memory"`
+	Upstreams   []upstreamStatus `json:"upstreams"`
+}
+
+type requestStatus struct {
+	InFlight  int64             `json:"in_flight"`
+	Hits      uint64            `json:"hits"`
+	Forwarded map[string]uint64 `json:"forwarded"` // by reason
+	Unstored  map[string]uint64 `json:"unstored"`  // by reason
+	Stored    uint64            `json:"stored"`
+	Collapsed uint64            `json:"collapsed"`
+	Refused   uint64            `json:"refused"`
+}
+
+type flightStatus struct {
+	InProgress int64 `json:"in_progress"`
+	Waiting    int64 `json:"waiting"`
+	Buffered   int64 `json:"buffered_bytes"`
+}
+
+type memoryStatus struct {
+	Bytes    int64 `json:"bytes"`
+	MaxBytes int64 `json:"max_bytes"`
+	Entries  int64 `json:"entries"`
+}
+
+type upstreamStatus struct {
+	Name    string         `json:"name"`
+	Servers []serverStatus `json:"servers"`
+}
+
+type serverStatus struct {
+	ID          string            `json:"id"`
+	Address     string            `json:"address"`
+	Weight      int               `json:"weight"`
+	Up          bool              `json:"up"`
+	Since       *time.Time        `json:"since,omitempty"`      // of the last change; absent without checks
+	LastCheck   string            `json:"last_check,omitempty"` // what it came to
+	InFlight    int               `json:"in_flight"`
+	Connections int               `json:"connections"`
+	Idle        int               `json:"idle_connections"`
+	Requests    uint64            `json:"requests"`
+	Failures    map[string]uint64 `json:"failures"` // by kind
+}
+
+func statusOf(st State, version string) status {
+	p := st.Proxy
+	out := status{
+		Version:     version,
+		Connections: st.Connections,
+		Requests: requestStatus{
+			InFlight: p.Requests.InFlight, Hits: p.Requests.Hits, Stored: p.Requests.Stored,
+			Collapsed: p.Requests.Collapsed, Refused: p.Requests.Refused,
+			Forwarded: byName(p.Requests.Forwarded), Unstored: byName(p.Requests.Unstored),
+		},
+		Flights: flightStatus{InProgress: p.Flights.Flights, Waiting: p.Flights.Waiting, Buffered: p.Flights.Buffered},
+		Memory:  memoryStatus{Bytes: p.Memory.Bytes, MaxBytes: p.Memory.MaxBytes, Entries: p.Memory.Entries},
+	}
+	for _, u := range st.Upstreams {
+		pool := upstreamStatus{Name: u.Name}
+		for _, s := range u.Servers {
+			pool.Servers = append(pool.Servers, serverOf(s))
+		}
+		out.Upstreams = append(out.Upstreams, pool)
+	}
+	return out
+}
+
+func serverOf(s upstream.ServerStats) serverStatus {
+	out := serverStatus{
+		ID: s.ID, Address: s.Address, Weight: s.Weight, Up: s.Up,
+		InFlight: s.InFlight, Connections: s.Open, Idle: s.Idle, Requests: s.Requests,
+		LastCheck: s.Check.Result, Failures: make(map[string]uint64),
+	}
+	if !s.Check.Since.IsZero() {
+		out.Since = &s.Check.Since
+	}
+	for kind, n := range s.Failures {
+		out.Failures[kind.String()] += n
+	}
+	return out
+}
+
+func byName(counts map[cache.Reason]uint64) map[string]uint64 {
+	out := make(map[string]uint64, len(counts))
+	for r, n := range counts {
+		out[r.String()] = n
+	}
+	return out
+}

@@ -1,0 +1,181 @@
+package proxy
+
+import (
+	"net"
+	"time"
+	"unsafe"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/valyala/fasthttp"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/cache/memory"
+	"ringfence/proxy/wire"
+)
+
+// call is the work space of one request. What it points to lives no longer
+// than the handler's call: all strings are views of the connection's buffers.
+type call struct {
+	h     *Handler
+	ctx   *fasthttp.RequestCtx
+	count *stripe
+	now   time.Time
+
+	fields wire.Fields // as received
+	method string
+	target target
+	route  *Route
+	rq     cache.Request
+	key    keys
+
+	streaming bool // a stream has taken over the accounting
+	text      []byte
+	heads     headReader
+	forward   wire.Fields
+	buf       []byte
+}
+
+func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
+	c.h, c.ctx, c.now = h, ctx, time.Now()
+	c.count = &h.counts[ctx.ConnID()%stripes]
+	c.count.inFlight.Add(1)
+}
+
+// reset drops what the call points to and keeps its buffers.
+func (c *call) reset() {
+	clear(c.fields)
+	clear(c.forward)
+	*c = call{
+		fields: c.fields[:0], forward: c.forward[:0], text: c.text[:0], buf: c.buf[:0],
+		heads: c.heads, key: keys{bytes: c.key.bytes[:0]},
+	}
+}
+
+// serve takes the request through its life.
+func (c *call) serve() {
+	if status, why := c.parse(); status != 0 {
+		c.refuse(status, why)
+		return
+	}
+	if c.route = c.h.routes.match(c.target.host, c.target.path); c.route == nil {
+		c.refuse(404, "no route for this host and path")
+		return
+	}
+	c.rq = cache.NewRequest(c.method, c.fields)
+	c.key.build(c.route.Key, c.target, c.fields)
+	if !c.route.Cache {
+		c.pass(cache.RouteOff)
+		return
+	}
+	e, missing := c.h.find(&c.key, c.fields, c.now)
+	d := cache.Decide(e.object(), c.rq, c.now)
+	if d.Reason == cache.Miss {
+		d.Reason = missing
+	}
+	switch d.Action {
+	case cache.Serve:
+		c.count.hits.Add(1)
+		c.deliverEntry(e, cache.Status{Hit: true, HasTTL: true, TTL: d.TTL}, d.Age)
+	case cache.OnlyIfCached:
+		c.countForward(d.Reason)
+		c.say(504, "", "not in the cache")
+		c.putStatus(cache.Status{Forward: d.Reason})
+	case cache.Revalidate, cache.Fetch:
+		if missing == cache.Uncacheable {
+			c.pass(missing)
+			return
+		}
+		c.collapse(e, d.Reason)
+	default:
+		c.pass(d.Reason)
+	}
+}
+
+// parse reads the request's fields and target. It answers a status and a
+// reason where they are malformed.
+func (c *call) parse() (status int, why string) {
+	hdr := &c.ctx.Request.Header
+	c.method = view(hdr.Method())
+	var err error
+	if c.fields, err = wire.ParseFields(c.fields, view(hdr.RawHeaders())); err != nil {
+		return 400, err.Error()
+	}
+	switch {
+	case !wire.IsToken(c.method):
+		return 400, "the method is not a token"
+	case c.method == "CONNECT" || c.method == "TRACE":
+		return 501, c.method + " is not supported"
+	case c.fields.Has("Content-Length") && c.fields.Has("Transfer-Encoding"):
+		return 400, "Content-Length beside Transfer-Encoding"
+	}
+	if expect, ok := c.fields.Joined("Expect"); ok && !wire.EqualFold(expect, "100-continue") {
+		return 417, "unknown expectation"
+	}
+	scheme := "http"
+	if c.ctx.IsTLS() {
+		scheme = "https"
+	}
+	c.target, err = parseTarget(scheme, c.method, view(hdr.RequestURI()), hdr.IsHTTP11(), c.fields)
+	if err != nil {
+		return 400, err.Error()
+	}
+	return 0, ""
+}
+
+// view returns b as a string without copying it. It is valid as long as b is
+// not changed.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// keys are the names of a request in the tables: its primary key, and what is
+// made from it.
+type keys struct {
+	bytes   []byte // the primary key, then the variant where there is one
+	primary int    // length of the primary key
+	hash    uint64 // of the primary key: the place on the ring, too
+}
+
+func (k *keys) build(parts []KeyPart, t target, fields wire.Fields) {
+	k.bytes = appendKey(k.bytes[:0], parts, t, fields)
+	k.primary = len(k.bytes)
+	k.hash = xxhash.Sum64(k.bytes)
+}
+
+// find looks for what answers a request: the Vary record of its key, then the
+// object of its variant. Where there is none it says why. k keeps the variant.
+func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cache.Reason) {
+	why := cache.Miss
+	k.bytes = k.bytes[:k.primary]
+	if rec, ok := h.index.Lookup(k.hash, view(k.bytes), now); ok {
+		if rec.Kind == memory.Uncacheable {
+			return nil, cache.Uncacheable
+		}
+		k.bytes = cache.AppendVariant(k.bytes, rec.Vary, fields)
+		why = cache.VaryMiss
+	}
+	e, ok := h.store.Get(view(k.bytes))
+	switch {
+	case !ok:
+		return nil, why
+	case e.Epoch != h.epochs.Epoch(k.hash):
+		return nil, cache.Invalidated
+	}
+	return e, cache.None
+}
+
+// object returns e's object, nil for none.
+func (e *entry) object() *cache.Object {
+	if e == nil {
+		return nil
+	}
+	return e.Object
+}
+
+// clientAddr returns the address of the peer, for X-Forwarded-For.
+func clientAddr(ctx *fasthttp.RequestCtx) string {
+	if tcp, ok := ctx.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.IP.String()
+	}
+	return "unknown"
+}
+
+func (c *call) countForward(r cache.Reason) { c.count.forwarded[r].Add(1) }

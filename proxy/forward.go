@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"ringfence/proxy/wire"
+)
+
+// pseudonym is this proxy's name in Via, Cache-Status and Proxy-Status.
+const pseudonym = "ringfence"
+
+// appendForwarded appends the fields of the request that goes upstream: the
+// canonical Host first, the client's end-to-end fields, and who forwards it
+// for whom (RFC 9110, section 7.6; RFC 7239). What a client says of its own
+// origin is replaced: no peer is trusted to say it. dst and fields may not
+// share memory.
+func appendForwarded(dst wire.Fields, ctx *fasthttp.RequestCtx, t target, fields wire.Fields) wire.Fields {
+	dst = append(dst, wire.Field{Name: "Host", Value: t.authority})
+	first := len(dst)
+	dst = wire.EndToEnd(dst, fields)
+	kept := dst[:first]
+	for _, f := range dst[first:] {
+		if !isReplaced(f.Name) {
+			kept = append(kept, f)
+		}
+	}
+	client := clientAddr(ctx)
+	return append(kept,
+		wire.Field{Name: "Via", Value: via(fields, ctx.Request.Header.IsHTTP11())},
+		wire.Field{Name: "X-Forwarded-For", Value: client},
+		wire.Field{Name: "X-Forwarded-Host", Value: t.authority},
+		wire.Field{Name: "X-Forwarded-Proto", Value: t.scheme},
+		wire.Field{Name: "Forwarded", Value: forwarded(client, t)},
+	)
+}
+
+// isReplaced reports whether the proxy writes the field itself.
+func isReplaced(name string) bool {
+	switch len(name) {
+	case 3:
+		return wire.EqualFold(name, "Via")
+	case 4:
+		return wire.EqualFold(name, "Host")
+	case 6:
+		// It was answered with 100 or 417 already.
+		return wire.EqualFold(name, "Expect")
+	case 9:
+		return wire.EqualFold(name, "Forwarded")
+	case 14:
+		return wire.EqualFold(name, "Content-Length")
+	case 15:
+		return wire.EqualFold(name, "X-Forwarded-For")
+	case 16:
+		return wire.EqualFold(name, "X-Forwarded-Host") || wire.EqualFold(name, "X-Forwarded-Port")
+	case 17:
+		return wire.EqualFold(name, "X-Forwarded-Proto")
+	}
+	return false
+}
+
+// via returns the Via list with this proxy at its end.
+func via(fields wire.Fields, http11 bool) string {
+	own := "1.1 " + pseudonym
+	if !http11 {
+		own = "1.0 " + pseudonym
+	}
+	if before, ok := fields.Joined("Via"); ok && before != "" {
+		return before + ", " + own
+	}
+	return own
+}
+
+// forwarded returns the Forwarded element of this hop (RFC 7239, section 4).
+func forwarded(client string, t target) string {
+	var b strings.Builder
+	b.WriteString("for=")
+	if strings.Contains(client, ":") {
+		b.WriteString(`"[` + client + `]"`)
+	} else {
+		b.WriteString(client)
+	}
+	if t.authority != "" {
+		b.WriteString(`;host="` + t.authority + `"`)
+	}
+	b.WriteString(";proto=" + t.scheme)
+	return b.String()
+}

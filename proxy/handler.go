@@ -1,0 +1,179 @@
+// Package proxy is the life of a request: route it, look it up, collapse it
+// with others like it, fetch, deliver. The decisions are made in the rooms
+// below it; here they are put in order.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/valyala/fasthttp"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/cache/memory"
+	"ringfence/singleflight"
+)
+
+// Options describe a handler. All of them are required, but for Log.
+type Options struct {
+	Routes []Route
+	// Memory bounds the bytes of stored objects; MaxObject the body of one.
+	Memory, MaxObject int64
+	// IndexEntries bounds what is remembered of keys beside the objects.
+	IndexEntries int
+	// WaitTimeout is how long a request waits for the head of another one's
+	// fill before it fetches by itself.
+	WaitTimeout time.Duration
+	// LeadTimeout is how long a fill may go without a head, over all attempts.
+	LeadTimeout time.Duration
+	// MaxWaiters bounds the requests that share one fill.
+	MaxWaiters int
+	// UncacheableTTL is how long a key whose answer could not be shared is
+	// remembered: its requests do not wait for one another.
+	UncacheableTTL time.Duration
+	// ReadTimeout and WriteTimeout bound the silence between two reads of a
+	// request body and two writes of a response.
+	ReadTimeout, WriteTimeout time.Duration
+	// Log is told of failures. Default: nothing is logged.
+	Log *slog.Logger
+}
+
+// Handler answers requests. Its methods may be called concurrently.
+type Handler struct {
+	opts    Options
+	routes  routes
+	store   *memory.Store[*entry]
+	index   *memory.Index
+	epochs  *memory.Epochs
+	flights *singleflight.Group[*head]
+	counts  counters
+	log     *slog.Logger
+	calls   sync.Pool // *call
+	copies  sync.Pool // *[]byte of copyBuffer bytes
+}
+
+// New builds a handler.
+func New(o Options) (*Handler, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	store, err := memory.New(memory.Options[*entry]{
+		MaxBytes: o.Memory,
+		Key:      func(e *entry) string { return e.Key },
+		Cost:     (*entry).cost,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("memory tier: %w", err)
+	}
+	h := &Handler{
+		opts: o, routes: newRoutes(o.Routes), log: o.Log, store: store,
+		index:  memory.NewIndex(o.IndexEntries),
+		epochs: memory.NewEpochs(0),
+	}
+	h.flights = singleflight.New(singleflight.Options[*head]{
+		MaxReaders:  o.MaxWaiters,
+		MaxBuffered: o.Memory,
+		Keep:        o.MaxObject,
+		MaxLead:     o.LeadTimeout,
+		ReadWait:    o.ReadTimeout,
+		OnPanic: func(_ string, p *singleflight.PanicError) {
+			h.log.Error("panic in a fill", "panic", p.Value, "stack", string(p.Stack))
+		},
+	})
+	h.calls.New = func() any { return new(call) }
+	h.copies.New = func() any { b := make([]byte, copyBuffer); return &b }
+	return h, nil
+}
+
+// Serve answers one request. It is a fasthttp.RequestHandler for a server with
+// StreamRequestBody, NoDefaultDate, NoDefaultContentType and
+// DisableHeaderNamesNormalizing.
+func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
+	c := h.calls.Get().(*call)
+	c.begin(h, ctx)
+	defer h.end(c)
+	c.serve()
+}
+
+// end gives the call back, and answers in its place where it panicked.
+func (h *Handler) end(c *call) {
+	if p := recover(); p != nil {
+		h.log.Error("panic while answering a request", "panic", p, "stack", string(debug.Stack()))
+		c.ctx.Response.Reset()
+		c.ctx.Response.Header.SetConnectionClose()
+		c.say(500, "proxy_internal_error", "the proxy could not complete the request")
+	}
+	c.count.status[min(c.ctx.Response.StatusCode()/100, len(c.count.status)-1)].Add(1)
+	if !c.streaming {
+		c.count.inFlight.Add(-1)
+	}
+	c.reset()
+	h.calls.Put(c)
+}
+
+// ServeMalformed answers a request that fasthttp could not read. It is a
+// fasthttp error handler; the connection is closed behind it.
+func (h *Handler) ServeMalformed(ctx *fasthttp.RequestCtx, err error) {
+	status, why := 400, "the request is not valid HTTP/1.1"
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case errors.As(err, &small):
+		status, why = 431, "the request head is too large"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, fasthttp.ErrTimeout):
+		status, why = 408, "the request did not arrive in time"
+	}
+	c := h.calls.Get().(*call)
+	c.begin(h, ctx)
+	defer h.end(c)
+	c.refuse(status, why)
+}
+
+// Close lets the fills under way end, breaks them off when ctx does, and frees
+// the store. Serve must not be called any more.
+func (h *Handler) Close(ctx context.Context) error {
+	err := h.flights.Close(ctx)
+	h.store.Close()
+	return err
+}
+
+// View is what the operator's surface shows of a handler.
+type View struct {
+	Requests Stats
+	Flights  singleflight.Stats
+	Memory   memory.Stats
+}
+
+// View returns the counters at this moment.
+func (h *Handler) View() View {
+	return View{Requests: h.counts.sum(), Flights: h.flights.Stats(), Memory: h.store.Stats()}
+}
+
+// entry is a stored object with the head that answers a full hit. Nobody
+// writes to either.
+type entry struct {
+	*cache.Object
+	head fasthttp.ResponseHeader
+}
+
+// cost is how many bytes an entry takes: the object, and its head once more in
+// fasthttp's form.
+func (e *entry) cost() int64 {
+	n := e.Size() + entryOverhead
+	for _, f := range e.Fields {
+		n += int64(len(f.Name) + len(f.Value) + fieldOverhead)
+	}
+	return n
+}
+
+// What fasthttp's form of a head takes beside its text: once, and per line.
+const (
+	entryOverhead = int64(unsafe.Sizeof(entry{}))
+	fieldOverhead = 64
+)

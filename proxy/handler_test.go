@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"ringfence/proxy/upstream"
+)
+
+// newTestHandler returns a handler with one route to one real server, which
+// answers with origin. All of it ends with the test.
+func newTestHandler(tb testing.TB, origin fasthttp.RequestHandler) *Handler {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &fasthttp.Server{Handler: origin}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	tb.Cleanup(func() {
+		if err := s.Shutdown(); err != nil {
+			tb.Error(err)
+		}
+		<-done
+	})
+	pool, err := upstream.New(upstream.Options{
+		Name: "app", Servers: []upstream.Server{{ID: "a", Address: l.Addr().String(), Weight: 1}},
+		ConnectTimeout: time.Second, ResponseTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
+		WriteTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, MaxConnections: 64, Attempts: 1,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pool.Start()
+	var key []KeyPart
+	for _, name := range []string{"scheme", "host", "path", "query"} {
+		part, err := ParseKeyPart(name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		key = append(key, part)
+	}
+	h, err := New(Options{
+		Routes: []Route{{PathPrefix: "/", Upstream: pool, Cache: true, Key: key}},
+		Memory: 64 << 20, MaxObject: 8 << 20, IndexEntries: 1 << 10,
+		WaitTimeout: 5 * time.Second, LeadTimeout: 10 * time.Second, MaxWaiters: 1000,
+		UncacheableTTL: time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			tb.Error(err)
+		}
+		pool.Close()
+	})
+	return h
+}
+
+// testFront is a server as the composition root makes it.
+func testFront(h *Handler) *fasthttp.Server {
+	s := &fasthttp.Server{
+		StreamRequestBody: true, MaxRequestBodySize: 1, DisablePreParseMultipartForm: true,
+		DisableHeaderNamesNormalizing: true, NoDefaultServerHeader: true, NoDefaultDate: true,
+		NoDefaultContentType: true,
+	}
+	if h != nil {
+		s.Handler, s.ErrorHandler = h.Serve, h.ServeMalformed
+	}
+	return s
+}
+
+// waitFor waits until cond holds; what says what is waited for.
+func waitFor(tb testing.TB, what string, cond func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			tb.Fatal("waited in vain for " + what)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"sort"
+	"strings"
+
+	"ringfence/proxy/upstream"
+)
+
+// Route sends requests to an upstream.
+type Route struct {
+	// Host is the host the route is for, in lower case and without a port;
+	// "*.example.com" stands for every name below example.com and "" for any.
+	Host string
+	// PathPrefix is the beginning of the path, by whole segments: "/api"
+	// matches "/api" and "/api/x", not "/apis"; "/" matches every path.
+	PathPrefix string
+	// Upstream takes the requests.
+	Upstream *upstream.Pool
+	// Cache says whether answers may be stored, reused and shared.
+	Cache bool
+	// Key lists what tells two requests apart.
+	Key []KeyPart
+}
+
+// routes is the route table, best match first.
+type routes []*Route
+
+// newRoutes orders routes: an exact host before a wildcard, a longer wildcard
+// before a shorter one, any host last; then the longer prefix first.
+func newRoutes(list []Route) routes {
+	rs := make(routes, len(list))
+	for i := range list {
+		r := list[i]
+		rs[i] = &r
+	}
+	sort.SliceStable(rs, func(i, j int) bool {
+		a, b := rs[i], rs[j]
+		if x, y := hostRank(a.Host), hostRank(b.Host); x != y {
+			return x > y
+		}
+		return len(a.PathPrefix) > len(b.PathPrefix)
+	})
+	return rs
+}
+
+// hostRank grows with how narrow a host pattern is.
+func hostRank(host string) int {
+	switch {
+	case host == "":
+		return 0
+	case strings.HasPrefix(host, "*."):
+		return len(host)
+	}
+	return 1 << 16
+}
+
+// match returns the route for a host and a path, or nil. The most specific
+// host that has a route for the path decides, then the longest prefix.
+func (rs routes) match(host, path string) *Route {
+	for _, r := range rs {
+		if matchHost(r.Host, host) && matchPath(r.PathPrefix, path) {
+			return r
+		}
+	}
+	return nil
+}
+
+func matchHost(pattern, host string) bool {
+	if strings.HasPrefix(pattern, "*.") {
+		suffix := pattern[1:]
+		return len(host) > len(suffix) && host[len(host)-len(suffix):] == suffix
+	}
+	return pattern == "" || pattern == host
+}
+
+func matchPath(prefix, path string) bool {
+	if !strings.HasPrefix(path, prefix) {
+		return false
+	}
+	return len(path) == len(prefix) || prefix[len(prefix)-1] == '/' || path[len(prefix)] == '/'
+}

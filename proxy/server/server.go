@@ -1,0 +1,211 @@
+// Package server is where a configuration becomes a running proxy: it builds
+// the pools and the handler, opens the listeners, serves, and drains.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"ringfence/proxy"
+	"ringfence/proxy/admin"
+	"ringfence/proxy/config"
+	"ringfence/proxy/upstream"
+)
+
+// Server is one proxy: its listeners and everything behind them.
+type Server struct {
+	cfg     config.Config
+	log     *slog.Logger
+	pools   map[string]*upstream.Pool
+	handler *proxy.Handler
+	front   *fasthttp.Server
+	admin   *http.Server // nil without an admin listener
+
+	listener, adminListener net.Listener
+	ready                   atomic.Bool
+}
+
+// New builds a server from a valid configuration. It opens no socket and starts
+// no goroutine but the memory tier's; the caller must call Run or Close.
+// version is shown by the admin surface.
+func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
+	s := &Server{cfg: cfg, log: log}
+	var err error
+	if s.pools, err = newPools(cfg, log); err != nil {
+		return nil, err
+	}
+	opts, err := handlerOptions(cfg, s.pools, log)
+	if err != nil {
+		return nil, err
+	}
+	if s.handler, err = proxy.New(opts); err != nil {
+		return nil, err
+	}
+	s.front = newFront(cfg, s.handler, log)
+	if cfg.Admin.Listen != "" {
+		s.admin = &http.Server{
+			Handler:           admin.New(admin.Options{State: s.state, Ready: s.ready.Load, Version: version}),
+			ReadHeaderTimeout: 10 * time.Second,
+			ReadTimeout:       30 * time.Second,
+			WriteTimeout:      60 * time.Second,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		}
+	}
+	return s, nil
+}
+
+// newFront configures fasthttp so that it changes nothing on the way: no
+// default fields, no normalised names or paths, and bodies that stream.
+func newFront(cfg config.Config, h *proxy.Handler, log *slog.Logger) *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:           h.Serve,
+		ErrorHandler:      h.ServeMalformed,
+		ReadBufferSize:    int(cfg.Server.MaxHeadSize),
+		ReadTimeout:       cfg.Server.ReadTimeout,
+		WriteTimeout:      cfg.Server.WriteTimeout,
+		IdleTimeout:       cfg.Server.IdleTimeout,
+		Concurrency:       cfg.Server.MaxConnections,
+		StreamRequestBody: true,
+		// A body longer than this streams; the rest of it is not limited.
+		MaxRequestBodySize:            1,
+		DisablePreParseMultipartForm:  true,
+		DisableHeaderNamesNormalizing: true,
+		NoDefaultServerHeader:         true,
+		NoDefaultDate:                 true,
+		NoDefaultContentType:          true,
+		CloseOnShutdown:               true,
+		Logger:                        frontLog{log},
+	}
+}
+
+// frontLog takes what fasthttp has to say of single connections, which is a
+// client's doing and not worth more than a debug line.
+type frontLog struct{ log *slog.Logger }
+
+// Printf implements fasthttp.Logger.
+func (l frontLog) Printf(format string, args ...any) {
+	l.log.Debug("connection", "event", fmt.Sprintf(format, args...))
+}
+
+// Listen opens the listeners. It fails where an address is taken.
+func (s *Server) Listen() (err error) {
+	if s.listener, err = listen("listen", s.cfg.Listen); err != nil {
+		return err
+	}
+	if s.admin == nil {
+		return nil
+	}
+	if s.adminListener, err = listen("admin.listen", s.cfg.Admin.Listen); err != nil {
+		return errors.Join(err, s.listener.Close())
+	}
+	return nil
+}
+
+func listen(option, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", option, address, cause(err))
+	}
+	return l, nil
+}
+
+// cause drops the operation and address that a network error repeats.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// Addr returns the address that clients connect to, after Listen.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// AdminAddr returns the admin listener's address after Listen, or "".
+func (s *Server) AdminAddr() string {
+	if s.adminListener == nil {
+		return ""
+	}
+	return s.adminListener.Addr().String()
+}
+
+// Run serves until ctx ends, then stops accepting, lets the requests in flight
+// end for up to the configured shutdown timeout, and frees everything. It
+// returns nil where nothing had to be broken off. Listen comes first.
+func (s *Server) Run(ctx context.Context) error {
+	for _, p := range s.pools {
+		p.Start()
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- s.front.Serve(s.listener) }()
+	if s.admin != nil {
+		go func() { failed <- s.admin.Serve(s.adminListener) }()
+	}
+	s.ready.Store(true)
+	s.log.Info("listening", "address", s.Addr(), "admin", s.AdminAddr())
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("serve: %w", err)
+	}
+	s.ready.Store(false)
+	return errors.Join(err, s.drain())
+}
+
+// drain ends what Run began.
+func (s *Server) drain() error {
+	s.log.Info("stopping", "timeout", s.cfg.ShutdownTimeout.String())
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
+	defer cancel()
+	var errs []error
+	if err := s.front.ShutdownWithContext(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("requests in flight were broken off: %w", err))
+	}
+	errs = append(errs, s.release(ctx))
+	if s.admin != nil {
+		errs = append(errs, s.admin.Close())
+	}
+	s.log.Info("stopped")
+	return errors.Join(errs...)
+}
+
+// release frees what needs no listener.
+func (s *Server) release(ctx context.Context) error {
+	err := s.handler.Close(ctx)
+	for _, p := range s.pools {
+		p.Close()
+	}
+	return err
+}
+
+// Close frees a server that was not run.
+func (s *Server) Close() error {
+	var errs []error
+	for _, l := range []net.Listener{s.listener, s.adminListener} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(append(errs, s.release(context.Background()))...)
+}
+
+// state is what the admin surface shows.
+func (s *Server) state() admin.State {
+	st := admin.State{Proxy: s.handler.View(), Connections: int(s.front.GetOpenConnectionsCount()),
+		Rejected: uint64(s.front.GetRejectedConnectionsCount())}
+	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
+		st.Upstreams = append(st.Upstreams, s.pools[name].Stats())
+	}
+	return st
+}

@@ -1,0 +1,136 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"ringfence/proxy/wire"
+)
+
+// target is where a request is for. Route, key and forwarded request all
+// derive from this one reading of its bytes.
+type target struct {
+	scheme    string // http or https
+	authority string // host[:port], lower case, without the scheme's own port
+	host      string // authority without its port
+	raw       string // path and query as sent, the target that is forwarded
+	path      string // up to the first "?"
+	query     string // from the first "?" on, with it; "" where there is none
+}
+
+// errTarget says that a request does not say clearly what it is for.
+var errTarget = errors.New("ambiguous request target")
+
+// parseTarget reads a request target in origin-form or absolute-form and the
+// Host lines (RFC 9112, section 3.2). The authority of an absolute target wins
+// over the Host field.
+func parseTarget(scheme, method, raw string, http11 bool, fields wire.Fields) (target, error) {
+	hosts := fields.Count("Host")
+	if hosts > 1 || hosts == 0 && http11 {
+		return target{}, fmt.Errorf("%w: %d Host lines", errTarget, hosts)
+	}
+	authority := fields.Get("Host")
+	if raw == "" || !isTargetText(raw) {
+		return target{}, fmt.Errorf("%w: bytes that a target cannot hold", errTarget)
+	}
+	switch {
+	case raw[0] == '/':
+	case raw == "*" && method == "OPTIONS":
+	default:
+		var err error
+		if authority, raw, err = splitAbsolute(scheme, raw); err != nil {
+			return target{}, err
+		}
+	}
+	t := target{scheme: scheme, raw: raw, path: raw}
+	if i := strings.IndexByte(raw, '?'); i >= 0 {
+		t.path, t.query = raw[:i], raw[i:]
+	}
+	var err error
+	t.authority, t.host, err = canonicalAuthority(scheme, authority)
+	return t, err
+}
+
+// splitAbsolute splits "http://authority/path".
+func splitAbsolute(scheme, raw string) (authority, rest string, err error) {
+	n := len(scheme) + len("://")
+	if len(raw) < n || !wire.EqualFold(raw[:len(scheme)], scheme) || raw[len(scheme):n] != "://" {
+		return "", "", fmt.Errorf("%w: %.60q", errTarget, raw)
+	}
+	raw = raw[n:]
+	slash := strings.IndexAny(raw, "/?")
+	switch {
+	case slash < 0:
+		authority, rest = raw, "/"
+	case raw[slash] == '?':
+		authority, rest = raw[:slash], "/"+raw[slash:]
+	default:
+		authority, rest = raw[:slash], raw[slash:]
+	}
+	if authority == "" {
+		return "", "", fmt.Errorf("%w: no host in %.60q", errTarget, raw)
+	}
+	return authority, rest, nil
+}
+
+// canonicalAuthority checks host[:port], lowers its case and drops the
+// scheme's own port (RFC 9110, section 4.2.3). It allocates only where it has
+// something to change. An empty authority is an HTTP/1.0 client's.
+func canonicalAuthority(scheme, s string) (authority, host string, err error) {
+	for i := range len(s) {
+		if c := s[i]; 'A' <= c && c <= 'Z' {
+			s = strings.ToLower(s)
+			break
+		}
+	}
+	colon := strings.LastIndexByte(s, ':')
+	if colon < strings.LastIndexByte(s, ']') {
+		colon = -1
+	}
+	host = s
+	if colon >= 0 {
+		host = s[:colon]
+		port, ok := wire.ParseLength(s[colon+1:])
+		switch {
+		case !ok || port < 1 || port > 65535 || host == "":
+			return "", "", fmt.Errorf("%w: Host %.60q", errTarget, s)
+		case port == 80 && scheme == "http", port == 443 && scheme == "https":
+			s = host
+		}
+	}
+	if !isHost(host) {
+		return "", "", fmt.Errorf("%w: Host %.60q", errTarget, s)
+	}
+	return s, host, nil
+}
+
+// isHost reports whether s holds only what a registered name or an IP literal
+// in brackets is made of (RFC 3986, section 3.2.2).
+func isHost(s string) bool {
+	inside := s
+	literal := len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']'
+	if literal {
+		inside = s[1 : len(s)-1]
+	}
+	for i := range len(inside) {
+		switch c := inside[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
+		case c == ':' && literal:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// isTargetText reports whether s has neither spaces, control bytes, bytes
+// beyond ASCII nor a fragment.
+func isTargetText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
+	}
+	return true
+}

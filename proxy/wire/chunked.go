@@ -1,0 +1,165 @@
+package wire
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrChunk says that a chunked body breaks the grammar of RFC 9112, section
+// 7.1.
+var ErrChunk = errors.New("malformed chunked body")
+
+// maxTrailer bounds the bytes of the trailer section and of one chunk's
+// extensions.
+const maxTrailer = 8 << 10
+
+// ChunkedReader reads the data of a chunked body, strictly: every line ends
+// with CRLF, sizes are plain hexadecimal digits, and a body that stops before
+// its last chunk gives io.ErrUnexpectedEOF, never io.EOF. The trailer section
+// is read, checked and dropped, as RFC 9110, section 6.5.1 allows. It reads not
+// one byte past the body's end. It is not safe for concurrent use.
+type ChunkedReader struct {
+	r    *bufio.Reader
+	left int64 // data bytes left in the current chunk
+	open bool  // the current chunk's closing CRLF is still to come
+	err  error // what ended the body, io.EOF after the last chunk
+}
+
+// NewChunkedReader returns a reader of the chunked body that r stands at.
+func NewChunkedReader(r *bufio.Reader) *ChunkedReader { return &ChunkedReader{r: r} }
+
+// Read implements io.Reader.
+func (c *ChunkedReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for c.err == nil && c.left == 0 {
+		c.err = c.nextChunk()
+	}
+	if c.err != nil {
+		return 0, c.err
+	}
+	if int64(len(p)) > c.left {
+		p = p[:c.left]
+	}
+	n, err := c.r.Read(p)
+	c.left -= int64(n)
+	if err != nil {
+		c.err = unexpected(err)
+	}
+	return n, c.err
+}
+
+// nextChunk reads up to the data of the next chunk, or the end of the body.
+func (c *ChunkedReader) nextChunk() error {
+	if c.open {
+		if err := c.expectCRLF(); err != nil {
+			return err
+		}
+	}
+	size, err := c.chunkSize()
+	if err != nil {
+		return err
+	}
+	if size == 0 {
+		return c.trailer()
+	}
+	c.left, c.open = size, true
+	return nil
+}
+
+// chunkSize reads "1a;name=value CRLF".
+func (c *ChunkedReader) chunkSize() (int64, error) {
+	line, err := c.line()
+	if err != nil {
+		return 0, err
+	}
+	var size int64
+	digits := 0
+	for ; digits < len(line); digits++ {
+		d, ok := hexDigit(line[digits])
+		if !ok {
+			break
+		}
+		if digits == 15 {
+			return 0, fmt.Errorf("%w: size too large", ErrChunk)
+		}
+		size = size<<4 | int64(d)
+	}
+	rest := string(line[digits:])
+	if digits == 0 || rest != "" && (rest[0] != ';' || !isFieldValue(rest)) {
+		return 0, fmt.Errorf("%w: size line %.40q", ErrChunk, line)
+	}
+	return size, nil
+}
+
+// trailer reads the trailer section and answers io.EOF at its end.
+func (c *ChunkedReader) trailer() error {
+	for total := 0; ; {
+		line, err := c.line()
+		if err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			return io.EOF
+		}
+		if total += len(line); total > maxTrailer {
+			return fmt.Errorf("%w: trailer section too large", ErrChunk)
+		}
+		if _, err := ParseFields(nil, string(line)); err != nil {
+			return fmt.Errorf("%w: trailer: %w", ErrChunk, err)
+		}
+	}
+}
+
+// line reads one line and returns it without its CRLF; it is valid until the
+// next read.
+func (c *ChunkedReader) line() ([]byte, error) {
+	line, err := c.r.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, fmt.Errorf("%w: line too long", ErrChunk)
+	case err != nil:
+		return nil, unexpected(err)
+	case len(line) < 2 || line[len(line)-2] != '\r' || len(line) > maxTrailer:
+		return nil, fmt.Errorf("%w: line %.40q", ErrChunk, line)
+	}
+	return line[:len(line)-2], nil
+}
+
+func (c *ChunkedReader) expectCRLF() error {
+	var crlf [2]byte
+	for i := range crlf {
+		b, err := c.r.ReadByte()
+		if err != nil {
+			return unexpected(err)
+		}
+		crlf[i] = b
+	}
+	if crlf != [2]byte{'\r', '\n'} {
+		return fmt.Errorf("%w: chunk data longer than its size", ErrChunk)
+	}
+	return nil
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10, true
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}
+
+// unexpected turns the end of the connection into the truncation it is.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
