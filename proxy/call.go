@@ -67,6 +67,20 @@ func (c *call) serve() {
 		c.pass(cache.RouteOff)
 		return
 	}
+	c.answer(firstLook)
+}
+
+// look says how often a request has looked for its variant. A fill may tell it
+// that there are several, and then it looks once more.
+type look bool
+
+const (
+	firstLook look = true
+	lastLook  look = false
+)
+
+// answer answers from the store or by a fill.
+func (c *call) answer(l look) {
 	e, missing := c.h.find(&c.key, c.fields, c.now)
 	d := cache.Decide(e.object(), c.rq, c.now)
 	if d.Reason == cache.Miss {
@@ -85,7 +99,7 @@ func (c *call) serve() {
 			c.pass(missing)
 			return
 		}
-		c.collapse(e, d.Reason)
+		c.collapse(e, d.Reason, l)
 	default:
 		c.pass(d.Reason)
 	}

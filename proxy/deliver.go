@@ -78,7 +78,7 @@ func appendContentRange(dst []byte, offset, length, size int64) []byte {
 
 // collapse answers with the fill of the request's key: another request's, or
 // one of its own.
-func (c *call) collapse(stale *entry, why cache.Reason) {
+func (c *call) collapse(stale *entry, why cache.Reason, l look) {
 	if c.isPersonal() {
 		c.pass(cache.Uncacheable)
 		return
@@ -98,10 +98,18 @@ func (c *call) collapse(stale *entry, why cache.Reason) {
 	case outcome == singleflight.Failed:
 		r.Close()
 		c.fail(err, why)
-	case outcome != singleflight.Ready, err != nil, !r.Leader() && !c.selects(hd):
-		// Released, waited for too long, or it is another variant's.
+	case outcome != singleflight.Ready, err != nil:
+		// Released, or it took too long.
 		r.Close()
 		c.pass(why)
+	case !r.Leader() && !c.selects(hd):
+		// The fill was of another variant, and the key is known to vary now.
+		r.Close()
+		if l == lastLook {
+			c.pass(cache.VaryMiss)
+			return
+		}
+		c.answer(lastLook)
 	default:
 		c.deliverFlight(r, hd, why)
 	}

@@ -36,8 +36,13 @@ func appendForwarded(dst wire.Fields, ctx *fasthttp.RequestCtx, t target, fields
 	)
 }
 
-// isReplaced reports whether the proxy writes the field itself.
+// isReplaced reports whether the proxy writes the field itself, or answers for
+// it: who a client says that it is, or was asked for, is not passed on.
 func isReplaced(name string) bool {
+	const forwardedBy = "X-Forwarded-"
+	if len(name) > len(forwardedBy) && wire.EqualFold(name[:len(forwardedBy)], forwardedBy) {
+		return true
+	}
 	switch len(name) {
 	case 3:
 		return wire.EqualFold(name, "Via")
@@ -47,15 +52,9 @@ func isReplaced(name string) bool {
 		// It was answered with 100 or 417 already.
 		return wire.EqualFold(name, "Expect")
 	case 9:
-		return wire.EqualFold(name, "Forwarded")
+		return wire.EqualFold(name, "Forwarded") || wire.EqualFold(name, "X-Real-IP")
 	case 14:
 		return wire.EqualFold(name, "Content-Length")
-	case 15:
-		return wire.EqualFold(name, "X-Forwarded-For")
-	case 16:
-		return wire.EqualFold(name, "X-Forwarded-Host") || wire.EqualFold(name, "X-Forwarded-Port")
-	case 17:
-		return wire.EqualFold(name, "X-Forwarded-Proto")
 	}
 	return false
 }

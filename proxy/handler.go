@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -57,6 +58,8 @@ type Handler struct {
 	log     *slog.Logger
 	calls   sync.Pool // *call
 	copies  sync.Pool // *[]byte of copyBuffer bytes
+
+	draining atomic.Bool
 }
 
 // New builds a handler.
@@ -114,6 +117,9 @@ func (h *Handler) end(c *call) {
 	if !c.streaming {
 		c.count.inFlight.Add(-1)
 	}
+	if h.draining.Load() {
+		c.ctx.Response.Header.SetConnectionClose()
+	}
 	c.reset()
 	h.calls.Put(c)
 }
@@ -134,6 +140,9 @@ func (h *Handler) ServeMalformed(ctx *fasthttp.RequestCtx, err error) {
 	defer h.end(c)
 	c.refuse(status, why)
 }
+
+// Drain makes each answer from now on the last one on its connection.
+func (h *Handler) Drain() { h.draining.Store(true) }
 
 // Close lets the fills under way end, breaks them off when ctx does, and frees
 // the store. Serve must not be called any more.

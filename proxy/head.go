@@ -23,12 +23,19 @@ func appendHead(dst []byte, status int, fields wire.Fields, length int64) []byte
 	dst = append(dst, http.StatusText(status)...)
 	dst = append(dst, "\r\n"...)
 	framed := false
-	for _, f := range fields {
+	for i, f := range fields {
 		if wire.EqualFold(f.Name, "Content-Length") {
 			if length != 0 {
 				continue
 			}
 			framed = true
+		}
+		if wire.EqualFold(f.Name, "Content-Encoding") {
+			// fasthttp keeps one line of it.
+			if fields.Index(f.Name, 0) != i {
+				continue
+			}
+			f.Value, _ = fields.Joined(f.Name)
 		}
 		dst = wire.AppendField(dst, f.Name, f.Value)
 	}

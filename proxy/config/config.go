@@ -88,7 +88,7 @@ type Server struct {
 	// fields. Default 16KiB.
 	MaxHeadSize Size `yaml:"max_head_size" default:"16KiB" range:"1KiB..1MiB"`
 	// MaxConnections bounds the open client connections; those beyond it are
-	// closed at once. Default 65536.
+	// answered 503 and closed. Default 65536.
 	MaxConnections int `yaml:"max_connections" default:"65536" range:"1..1048576"`
 }
 

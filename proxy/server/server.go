@@ -31,8 +31,9 @@ type Server struct {
 	front   *fasthttp.Server
 	admin   *http.Server // nil without an admin listener
 
-	listener, adminListener net.Listener
-	ready                   atomic.Bool
+	listener      gate
+	adminListener net.Listener
+	ready         atomic.Bool
 }
 
 // New builds a server from a valid configuration. It opens no socket and starts
@@ -98,10 +99,12 @@ func (l frontLog) Printf(format string, args ...any) {
 }
 
 // Listen opens the listeners. It fails where an address is taken.
-func (s *Server) Listen() (err error) {
-	if s.listener, err = listen("listen", s.cfg.Listen); err != nil {
+func (s *Server) Listen() error {
+	front, err := listen("listen", s.cfg.Listen)
+	if err != nil {
 		return err
 	}
+	s.listener = gate{front.(*net.TCPListener)}
 	if s.admin == nil {
 		return nil
 	}
@@ -140,62 +143,41 @@ func (s *Server) AdminAddr() string {
 }
 
 // Run serves until ctx ends, then stops accepting, lets the requests in flight
-// end for up to the configured shutdown timeout, and frees everything. It
-// returns nil where nothing had to be broken off. Listen comes first.
+// end for up to the configured shutdown timeout, and frees everything. Listen
+// comes first. The error says why it stopped serving without being told to.
 func (s *Server) Run(ctx context.Context) error {
 	for _, p := range s.pools {
 		p.Start()
 	}
-	failed := make(chan error, 2)
-	go func() { failed <- s.front.Serve(s.listener) }()
+	served := make(chan error, 1)
+	go func() { served <- s.front.Serve(s.listener) }()
+	watched := make(chan error, 1)
 	if s.admin != nil {
-		go func() { failed <- s.admin.Serve(s.adminListener) }()
+		go func() { watched <- s.admin.Serve(s.adminListener) }()
 	}
 	s.ready.Store(true)
 	s.log.Info("listening", "address", s.Addr(), "admin", s.AdminAddr())
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-served:
 		err = fmt.Errorf("serve: %w", err)
+		served <- nil
+	case err = <-watched:
+		err = fmt.Errorf("serve the admin surface: %w", err)
 	}
 	s.ready.Store(false)
-	return errors.Join(err, s.drain())
-}
-
-// drain ends what Run began.
-func (s *Server) drain() error {
-	s.log.Info("stopping", "timeout", s.cfg.ShutdownTimeout.String())
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
-	defer cancel()
-	var errs []error
-	if err := s.front.ShutdownWithContext(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("requests in flight were broken off: %w", err))
-	}
-	errs = append(errs, s.release(ctx))
-	if s.admin != nil {
-		errs = append(errs, s.admin.Close())
-	}
-	s.log.Info("stopped")
-	return errors.Join(errs...)
-}
-
-// release frees what needs no listener.
-func (s *Server) release(ctx context.Context) error {
-	err := s.handler.Close(ctx)
-	for _, p := range s.pools {
-		p.Close()
-	}
-	return err
+	return errors.Join(err, s.drain(served))
 }
 
 // Close frees a server that was not run.
 func (s *Server) Close() error {
 	var errs []error
-	for _, l := range []net.Listener{s.listener, s.adminListener} {
-		if l != nil {
-			errs = append(errs, l.Close())
-		}
+	if s.listener.TCPListener != nil {
+		errs = append(errs, s.listener.Close())
+	}
+	if s.adminListener != nil {
+		errs = append(errs, s.adminListener.Close())
 	}
 	return errors.Join(append(errs, s.release(context.Background()))...)
 }

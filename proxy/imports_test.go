@@ -1,0 +1,81 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rooms says what each package may import beside the standard library. It is
+// the table of ARCHITECTURE.md; whoever changes one changes both.
+var rooms = map[string][]string{
+	"ring":               {"github.com/cespare/xxhash/v2"},
+	"health":             {},
+	"singleflight":       {},
+	"proxy/wire":         {},
+	"proxy/config":       {"gopkg.in/yaml.v3"},
+	"proxy/cache":        {"proxy/wire"},
+	"proxy/cache/memory": {"proxy/cache", "github.com/dgraph-io/ristretto/v2"},
+	"proxy/upstream":     {"proxy/wire", "ring", "health"},
+	"proxy": {
+		"proxy/wire", "proxy/cache", "proxy/cache/memory", "proxy/upstream", "singleflight",
+		"github.com/valyala/fasthttp", "github.com/cespare/xxhash/v2",
+	},
+	"proxy/admin":     {"proxy", "proxy/cache", "proxy/upstream", "github.com/prometheus/client_golang"},
+	"proxy/server":    {"proxy", "proxy/admin", "proxy/config", "proxy/upstream", "health", "github.com/valyala/fasthttp"},
+	"cmd/proxy":       {"proxy/config", "proxy/server", "github.com/spf13/cobra", "golang.org/x/term"},
+	"loadtest":        {"loadtest/load", "loadtest/origin", "github.com/spf13/cobra"},
+	"loadtest/load":   {},
+	"loadtest/origin": {},
+}
+
+func TestImports(t *testing.T) {
+	for _, pkg := range listPackages(t) {
+		name := strings.TrimPrefix(pkg.ImportPath, "ringfence/")
+		allowed, ok := rooms[name]
+		if !ok {
+			t.Errorf("%s is no room of the house: add it to the table, and to ARCHITECTURE.md", name)
+			continue
+		}
+		for _, path := range pkg.Imports {
+			path, internal := strings.CutPrefix(path, "ringfence/")
+			if !internal && !strings.Contains(strings.SplitN(path, "/", 2)[0], ".") {
+				continue // the standard library
+			}
+			if !slices.ContainsFunc(allowed, func(a string) bool {
+				return path == a || !internal && strings.HasPrefix(path, a+"/")
+			}) {
+				t.Errorf("%s may not import %s", name, path)
+			}
+		}
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func listPackages(t *testing.T) (pkgs []goPackage) {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}

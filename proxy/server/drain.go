@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+const (
+	// acceptGrace is how long connections are still accepted after the word to
+	// stop, so that those in the kernel's queue are answered and not reset.
+	acceptGrace = 20 * time.Millisecond
+	// keepAliveGrace is how long connections that wait for their next request
+	// are kept, so that one that is on its way is answered, and told that it was
+	// the last.
+	keepAliveGrace = 500 * time.Millisecond
+)
+
+// gate is a listener that can be told to stop accepting.
+type gate struct{ *net.TCPListener }
+
+// Accept implements net.Listener. It gives io.EOF once the gate has closed.
+func (g gate) Accept() (net.Conn, error) {
+	c, err := g.TCPListener.Accept()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, io.EOF
+	}
+	return c, err
+}
+
+// drain ends what Run began. served gives the end of the accept loop.
+func (s *Server) drain(served <-chan error) error {
+	s.log.Info("stopping", "timeout", s.cfg.ShutdownTimeout.String())
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
+	defer cancel()
+	s.handler.Drain()
+	err := s.listener.SetDeadline(time.Now().Add(acceptGrace))
+	if err == nil {
+		err = <-served
+	}
+	s.awaitConnections(ctx)
+	if down := s.front.ShutdownWithContext(ctx); down != nil {
+		// What is still under way uses the store and the pools: they end with
+		// the process.
+		s.log.Warn("requests in flight are broken off", "connections", s.front.GetOpenConnectionsCount(), "error", down)
+		return err
+	}
+	err = errors.Join(err, s.release(ctx))
+	if s.admin != nil {
+		err = errors.Join(err, s.admin.Close())
+	}
+	s.log.Info("stopped")
+	return err
+}
+
+// awaitConnections waits until all connections are closed, for a moment.
+func (s *Server) awaitConnections(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, keepAliveGrace)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for s.front.GetOpenConnectionsCount() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// release frees what needs no listener.
+func (s *Server) release(ctx context.Context) error {
+	err := s.handler.Close(ctx)
+	for _, p := range s.pools {
+		p.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("fills under way: %w", err)
+	}
+	return nil
+}
