@@ -109,6 +109,7 @@ func (c *call) collapse(stale *entry, why cache.Reason, l look) {
 			c.pass(cache.VaryMiss)
 			return
 		}
+		c.now = time.Now()
 		c.answer(lastLook)
 	default:
 		c.deliverFlight(r, hd, why)
