@@ -23,13 +23,28 @@ const (
 // gate is a listener that can be told to stop accepting.
 type gate struct{ *net.TCPListener }
 
-// Accept implements net.Listener. It gives io.EOF once the gate has closed.
+// shut lets the gate accept for another moment and then close.
+func (g gate) shut() error { return g.SetDeadline(time.Now().Add(acceptGrace)) }
+
+// Accept implements net.Listener. It gives io.EOF where the gate has shut. It
+// closes the listener then and there: a connection that the kernel took after
+// the last Accept would be reset.
 func (g gate) Accept() (net.Conn, error) {
 	c, err := g.TCPListener.Accept()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// The end of the deadline is what ends; a failure to close changes nothing.
+		_ = g.Close()
 		return nil, io.EOF
 	}
 	return c, err
+}
+
+// Close implements net.Listener. A second Close does nothing.
+func (g gate) Close() error {
+	if err := g.TCPListener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // drain ends what Run began. served gives the end of the accept loop.
@@ -38,7 +53,7 @@ func (s *Server) drain(served <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
 	defer cancel()
 	s.handler.Drain()
-	err := s.listener.SetDeadline(time.Now().Add(acceptGrace))
+	err := s.listener.shut()
 	if err == nil {
 		err = <-served
 	}

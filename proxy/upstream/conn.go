@@ -14,8 +14,10 @@ import (
 type conn struct {
 	net.Conn
 	raw         syscall.RawConn
+	peek        func(fd uintptr) // c.look, bound once
+	silent      bool             // what peek saw
 	read, write deadline
-	cut         atomic.Bool
+	cut         atomic.Bool // interrupted
 	// idleSince is when the connection was last given back, zero while it has
 	// served no request.
 	idleSince time.Time
@@ -30,8 +32,8 @@ type deadline struct {
 // longAgo is a deadline that ends every read and write at once.
 var longAgo = time.Unix(1, 0)
 
-func newConn(c net.Conn) (*conn, error) {
-	sc, ok := c.(syscall.Conn)
+func newConn(nc net.Conn) (*conn, error) {
+	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return nil, errors.New("not a socket")
 	}
@@ -39,37 +41,56 @@ func newConn(c net.Conn) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, raw: raw}, nil
+	c := &conn{Conn: nc, raw: raw}
+	c.peek = c.look
+	return c, nil
 }
 
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
-	if err := c.roll(&c.read, c.Conn.SetReadDeadline); err != nil {
-		return 0, err
+	if now, due := c.read.due(); due {
+		if err := c.SetReadDeadline(now.Add(c.read.timeout)); err != nil {
+			return 0, err
+		}
 	}
 	return c.Conn.Read(p)
 }
 
 // Write implements net.Conn.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.roll(&c.write, c.Conn.SetWriteDeadline); err != nil {
-		return 0, err
+	if now, due := c.write.due(); due {
+		if err := c.SetWriteDeadline(now.Add(c.write.timeout)); err != nil {
+			return 0, err
+		}
 	}
 	return c.Conn.Write(p)
 }
 
-// roll moves a deadline on, but not more often than each eighth of it: setting
-// one costs more than looking at the clock.
-func (c *conn) roll(d *deadline, set func(time.Time) error) error {
+// due reports whether the deadline must move on, which is not more often than
+// each eighth of it: setting one costs more than looking at the clock.
+func (d *deadline) due() (now time.Time, due bool) {
 	if d.timeout == 0 {
-		return nil
+		return now, false
 	}
-	now := time.Now()
-	if now.Sub(d.set) < d.timeout/8 {
-		return nil
+	if now = time.Now(); now.Sub(d.set) < d.timeout/8 {
+		return now, false
 	}
 	d.set = now
-	err := set(now.Add(d.timeout))
+	return now, true
+}
+
+// SetDeadline implements net.Conn.
+func (c *conn) SetDeadline(t time.Time) error { return c.heed(c.Conn.SetDeadline(t)) }
+
+// SetReadDeadline implements net.Conn.
+func (c *conn) SetReadDeadline(t time.Time) error { return c.heed(c.Conn.SetReadDeadline(t)) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.heed(c.Conn.SetWriteDeadline(t)) }
+
+// heed repeats an interruption that a deadline set at the same moment may have
+// undone.
+func (c *conn) heed(err error) error {
 	if c.cut.Load() {
 		return c.Conn.SetDeadline(longAgo)
 	}
@@ -84,13 +105,15 @@ func (c *conn) interrupt() {
 }
 
 // quiet reports whether the peer has neither closed the connection nor sent
-// anything unasked, so that the next bytes will belong to the next request.
+// anything unasked, so that the next bytes will belong to the next request. A
+// deadline that has passed does not matter to it.
 func (c *conn) quiet() bool {
+	c.silent = false
+	return c.raw.Control(c.peek) == nil && c.silent
+}
+
+func (c *conn) look(fd uintptr) {
 	var probe [1]byte
-	var seen error
-	err := c.raw.Read(func(fd uintptr) bool {
-		_, _, seen = syscall.Recvfrom(int(fd), probe[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return true
-	})
-	return err == nil && errors.Is(seen, syscall.EAGAIN)
+	_, _, err := syscall.Recvfrom(int(fd), probe[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	c.silent = errors.Is(err, syscall.EAGAIN)
 }

@@ -98,18 +98,21 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// connectKind names the failure of a dial.
+// errNoConnection says that a server has as many connections as it may.
+var errNoConnection = errors.New("all connections are in use")
+
+// connectKind names a failure to get a connection.
 func connectKind(err error) Kind {
 	var dns *net.DNSError
 	switch {
+	case errors.Is(err, errNoConnection):
+		return ConnectionLimit
 	case errors.As(err, &dns):
 		return NameError
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+	case errors.Is(err, syscall.ECONNREFUSED):
 		return Refused
 	case isTimeout(err):
 		return ConnectTimeout
-	case errors.Is(err, context.Canceled):
-		return Canceled
 	}
 	return Unroutable
 }

@@ -3,10 +3,8 @@ package upstream
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"sync"
 	"time"
 
@@ -19,11 +17,27 @@ const (
 	headBuffer = 16 << 10
 	// maxInterim bounds the interim responses (1xx) before the final one.
 	maxInterim = 16
-	// uploadGrace is how long a request body may go on after the response has
-	// ended. It covers the moment between the server's reading the last byte
-	// and our learning that it was written.
-	uploadGrace = 100 * time.Millisecond
 )
+
+// Response is what a server answered.
+type Response struct {
+	// Status is 200 or above: interim responses are left out.
+	Status int
+	// Fields are the field lines as received, hop-by-hop ones included. They
+	// are the caller's to keep.
+	Fields wire.Fields
+	// Length is the body's length in bytes, wire.Chunked or wire.UntilClose.
+	Length int64
+	// Body streams the body. It is never nil, gives io.EOF only where the body
+	// is complete and an [Error] where it is not, and must be closed. It is for
+	// one goroutine; to break it off from another, end the context of
+	// [Pool.Do].
+	Body io.ReadCloser
+	// Server is the id of the server that answered.
+	Server string
+	// Attempts is how many servers were asked.
+	Attempts int
+}
 
 // timeouts bound one exchange.
 type timeouts struct {
@@ -47,145 +61,93 @@ func newBuffers() *buffers {
 }
 
 // exchange is one request and its response on one connection. It ends in
-// finish, exactly once, which returns what it borrowed.
+// finish, exactly once, which returns what it borrowed. What the response
+// consists of is part of it, so that it takes one allocation.
 type exchange struct {
-	server *server
-	conn   *conn
-	reader *bufio.Reader
-	bufs   *buffers
-	limits timeouts
-	req    *Request
-	unhook func() bool // takes the context's hold off the connection
-	upload *upload     // nil where the request has no body
+	ctx     context.Context
+	server  *server
+	conn    *conn
+	reader  *bufio.Reader
+	bufs    *buffers
+	limits  timeouts
+	req     *Request
+	unhook  func() bool // takes the context's hold off the connection; nil: it has none
+	upload  *upload     // nil where the request has no body
+	persist bool        // the connection may serve another request
+	resp    Response
+	body    body
 }
 
 // start sends req to s and reads up to the response's final head. reused says
-// whether the connection had served a request before.
+// whether the connection had served a request before; fresh asks for one that
+// has not.
 func start(ctx context.Context, s *server, b *buffers, t timeouts, req *Request, fresh bool) (resp *Response, reused bool, err error) {
+	x := &exchange{ctx: ctx, server: s, bufs: b, limits: t, req: req}
 	s.inFlight.Add(1)
 	s.requests.Add(1)
-	c, reused, err := s.take(ctx, fresh)
+	if err = ctx.Err(); err == nil {
+		x.conn, reused, err = s.take(ctx, fresh)
+	}
 	if err != nil {
 		s.inFlight.Add(-1)
-		return nil, false, s.fail(takeKind(err), true, err)
+		return nil, false, x.blame(connectKind(err), true, err)
 	}
-	x := &exchange{server: s, conn: c, bufs: b, limits: t, req: req}
 	x.reader = b.readers.Get().(*bufio.Reader)
-	x.reader.Reset(c)
+	x.reader.Reset(x.conn)
 	if ctx.Done() != nil {
-		x.unhook = context.AfterFunc(ctx, c.interrupt)
+		x.unhook = context.AfterFunc(ctx, x.conn.interrupt)
 	}
-	head, length, err := x.run()
-	if err != nil {
-		err = x.explain(ctx, err)
+	if err = x.run(); err != nil {
 		x.finish(false)
 		return nil, reused, err
 	}
-	c.read = deadline{timeout: t.read}
-	resp = &Response{Status: head.Status, Fields: head.Fields, Length: length, Server: s.id}
-	resp.Body = newBody(x, length, reusable(head, length))
-	return resp, reused, nil
+	return &x.resp, reused, nil
 }
 
-func takeKind(err error) Kind {
-	if errors.Is(err, errNoConnection) {
-		return ConnectionLimit
+// run writes the request, reads the response head and opens the body.
+func (x *exchange) run() error {
+	if sent, err := x.writeHead(); err != nil {
+		return x.blame(writeKind(err), sent == 0, err)
 	}
-	return connectKind(err)
-}
-
-// fail counts a failure and gives it its name.
-func (s *server) fail(kind Kind, unsent bool, err error) error {
-	s.failures[kind].Add(1)
-	return &Error{Kind: kind, Server: s.id, Unsent: unsent, Err: err}
-}
-
-// run writes the request and reads the response head.
-func (x *exchange) run() (head wire.ResponseHead, length int64, err error) {
-	if err = x.conn.SetDeadline(time.Now().Add(x.limits.response)); err != nil {
-		return head, 0, err
+	if x.req.hasBody() {
+		x.upload = startUpload(x.conn, x.bufs, x.req, x.limits)
 	}
-	if err = x.writeHead(); err != nil {
-		return head, 0, &sendError{err}
+	head, err := readFinalHead(x.reader)
+	if err == nil && head.Status == 304 && !x.req.isConditional() {
+		err = fmt.Errorf("%w: 304 to a request without conditions", wire.ErrHead)
 	}
-	if x.req.Body != nil {
-		if err = x.conn.SetReadDeadline(time.Time{}); err != nil {
-			return head, 0, err
-		}
-		x.conn.write = deadline{timeout: x.limits.write}
-		x.upload = startUpload(x.conn, x.bufs, x.req, x.limits.response)
+	var length int64
+	if err == nil {
+		length, err = wire.BodyLength(head, x.req.Method)
 	}
-	if head, err = readFinalHead(x.reader); err != nil {
-		return head, 0, err
+	if err != nil {
+		return x.blame(headKind(err), false, err)
 	}
 	if x.upload != nil {
 		x.upload.headArrived()
 	}
-	if head.Status == 304 && !isConditional(x.req.Fields) {
-		return head, 0, fmt.Errorf("%w: 304 to a request without conditions", wire.ErrHead)
-	}
-	length, err = wire.BodyLength(head, x.req.Method)
-	return head, length, err
+	x.conn.read = deadline{timeout: x.limits.read}
+	x.persist = persists(head, length)
+	x.resp = Response{Status: head.Status, Fields: head.Fields, Length: length, Body: &x.body, Server: x.server.id}
+	x.body.open(x, length)
+	return nil
 }
 
-// sendError marks a failure to write the request.
-type sendError struct{ error }
-
-func (e *sendError) Unwrap() error { return e.error }
-
-// explain turns what run met into an [Error].
-func (x *exchange) explain(ctx context.Context, err error) error {
-	var send *sendError
-	switch {
-	case ctx.Err() != nil:
-		return x.server.fail(Canceled, false, context.Cause(ctx))
-	case x.upload != nil && x.upload.clientErr() != nil:
-		return x.server.fail(RequestIncomplete, false, x.upload.clientErr())
-	case errors.As(err, &send):
-		return x.server.fail(writeKind(err), false, err)
+// writeHead sends the request's head and returns how much of it left. The wait
+// for the response begins with it, unless a body follows.
+func (x *exchange) writeHead() (int, error) {
+	if err := x.conn.SetDeadline(time.Now().Add(x.limits.response)); err != nil {
+		return 0, err
 	}
-	return x.server.fail(headKind(err), false, err)
-}
-
-func (x *exchange) writeHead() error {
 	buf := x.bufs.heads.Get().(*[]byte)
 	defer x.bufs.heads.Put(buf)
-	*buf = appendHead((*buf)[:0], x.req)
-	_, err := x.conn.Write(*buf)
-	return err
+	*buf = x.req.appendHead((*buf)[:0])
+	return x.conn.Write(*buf)
 }
 
-// appendHead appends the request's head: its fields as they are, and the
-// framing that fits its body (RFC 9112, section 6).
-func appendHead(dst []byte, req *Request) []byte {
-	dst = append(dst, req.Method...)
-	dst = append(dst, ' ')
-	dst = append(dst, req.Target...)
-	dst = append(dst, " HTTP/1.1\r\n"...)
-	dst = wire.AppendFields(dst, req.Fields)
-	switch {
-	case req.Body != nil && req.Length < 0:
-		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	case req.Body != nil || expectsBody(req.Method):
-		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, max(req.Length, 0), 10)
-		dst = append(dst, "\r\n"...)
-	}
-	return append(dst, "\r\n"...)
-}
-
-// expectsBody reports whether a request without a body should say so
-// (RFC 9110, section 8.6).
-func expectsBody(method string) bool {
-	return method == "POST" || method == "PUT" || method == "PATCH"
-}
-
-func isConditional(f wire.Fields) bool {
-	return f.Has("If-None-Match") || f.Has("If-Modified-Since")
-}
-
+// readFinalHead reads past the interim responses (RFC 9110, section 15.2).
 func readFinalHead(r *bufio.Reader) (wire.ResponseHead, error) {
-	for range maxInterim {
+	for range maxInterim + 1 {
 		head, err := wire.ReadResponseHead(r)
 		switch {
 		case err != nil:
@@ -199,16 +161,39 @@ func readFinalHead(r *bufio.Reader) (wire.ResponseHead, error) {
 	return wire.ResponseHead{}, fmt.Errorf("%w: more than %d interim responses", wire.ErrHead, maxInterim)
 }
 
-// reusable reports whether the connection persists after this response
-// (RFC 9112, section 9.3).
-func reusable(head wire.ResponseHead, length int64) bool {
-	return head.Minor >= 1 && length != wire.UntilClose && !head.Fields.HasToken("Connection", "close")
+// persists reports whether the connection may serve another request after this
+// response (RFC 9112, section 9.3). A 204 that announces a body may be followed
+// by one, which would be read as the next response.
+func persists(head wire.ResponseHead, length int64) bool {
+	if head.Minor == 0 || length == wire.UntilClose || head.Fields.HasToken("Connection", "close") {
+		return false
+	}
+	if head.Status != 204 {
+		return true
+	}
+	announced := head.Fields.Get("Content-Length")
+	return !head.Fields.Has("Transfer-Encoding") && (announced == "" || announced == "0")
 }
 
-// finish ends the exchange. The connection is kept only where keep is true and
-// nothing is left on it or under way.
-func (x *exchange) finish(keep bool) {
-	if x.upload != nil && !x.upload.end(keep) {
+// blame counts a failure and gives it its name: kind, unless the context or the
+// upload is behind it.
+func (x *exchange) blame(kind Kind, unsent bool, err error) error {
+	if x.ctx.Err() != nil {
+		kind, err = Canceled, context.Cause(x.ctx)
+	} else if x.upload != nil {
+		if k, why := x.upload.failure(); why != nil {
+			kind, err = k, why
+		}
+	}
+	x.server.failures[kind].Add(1)
+	return &Error{Kind: kind, Server: x.server.id, Unsent: unsent, Err: err}
+}
+
+// finish ends the exchange. The connection is kept only where the response is
+// complete and nothing is left on it or under way.
+func (x *exchange) finish(complete bool) {
+	keep := complete && x.persist
+	if x.upload != nil && !x.upload.end(complete) {
 		keep = false
 	}
 	if x.unhook != nil && !x.unhook() {
@@ -222,73 +207,4 @@ func (x *exchange) finish(keep bool) {
 	x.reader.Reset(nil)
 	x.bufs.readers.Put(x.reader)
 	x.server.inFlight.Add(-1)
-}
-
-// body is a response's body. It answers io.EOF only where the body is
-// complete.
-type body struct {
-	x    *exchange
-	src  io.Reader
-	left int64 // bytes still to come, or one of the wire lengths below 0
-	keep bool
-	err  error // what ended it; nil while it is open
-}
-
-func newBody(x *exchange, length int64, keep bool) *body {
-	b := &body{x: x, src: x.reader, left: length, keep: keep}
-	switch length {
-	case 0:
-		b.end(io.EOF)
-	case wire.Chunked:
-		b.src = wire.NewChunkedReader(x.reader)
-	}
-	return b
-}
-
-// Read implements io.Reader.
-func (b *body) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
-	}
-	if b.left > 0 && int64(len(p)) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.src.Read(p)
-	if b.left > 0 {
-		b.left -= int64(n)
-		switch {
-		case b.left == 0:
-			err = io.EOF
-		case errors.Is(err, io.EOF):
-			err = io.ErrUnexpectedEOF
-		}
-	}
-	if err != nil {
-		b.end(err)
-		err = b.err
-	}
-	return n, err
-}
-
-// Close implements io.Closer. A body that is closed before its end costs its
-// connection.
-func (b *body) Close() error {
-	if b.err == nil {
-		b.end(errBodyClosed)
-	}
-	return nil
-}
-
-var errBodyClosed = errors.New("read from a closed response body")
-
-func (b *body) end(err error) {
-	switch {
-	case errors.Is(err, io.EOF):
-		b.err = io.EOF
-	case errors.Is(err, errBodyClosed):
-		b.err = err
-	default:
-		b.err = b.x.server.fail(bodyKind(err), false, err)
-	}
-	b.x.finish(errors.Is(b.err, io.EOF) && b.keep)
 }

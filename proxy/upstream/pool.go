@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"ringfence/health"
-	"ringfence/proxy/wire"
 	"ringfence/ring"
 )
 
@@ -66,41 +64,6 @@ type Options struct {
 	// Log is told when a member is ejected or restored. Default: nothing is
 	// logged.
 	Log *slog.Logger
-}
-
-// Request is what a pool sends. The pool does not keep it past the end of the
-// response's body.
-type Request struct {
-	Method string
-	// Target is the request target, sent byte for byte.
-	Target string
-	// Fields are sent in order: Host first, end-to-end fields only, and
-	// neither Content-Length nor Transfer-Encoding, which follow from Length.
-	Fields wire.Fields
-	// Body is nil where there is none. Its Close must unblock a Read under
-	// way: it is called where the response ends before the body does.
-	Body io.ReadCloser
-	// Length is the body's length in bytes, or wire.Chunked.
-	Length int64
-	// Hash is the place of the request's key.
-	Hash uint64
-}
-
-// Response is what a server answered.
-type Response struct {
-	// Status is 200 or above: interim responses are left out.
-	Status int
-	// Fields are the field lines as received, hop-by-hop ones included.
-	Fields wire.Fields
-	// Length is the body's length in bytes, wire.Chunked or wire.UntilClose.
-	Length int64
-	// Body streams the body. It is never nil, gives io.EOF only where the body
-	// is complete and an [Error] where it is not, and must be closed.
-	Body io.ReadCloser
-	// Server is the id of the server that answered.
-	Server string
-	// Attempts is how many servers were asked.
-	Attempts int
 }
 
 // Pool is a set of servers that answer for one another. Its methods may be
@@ -291,6 +254,5 @@ func movable(req *Request, err error) bool {
 	if !errors.As(err, &e) {
 		return false
 	}
-	return e.Unsent && e.Kind != Canceled ||
-		e.Kind == Terminated && req.Body == nil && isIdempotent(req.Method)
+	return e.Unsent && e.Kind != Canceled || e.Kind == Terminated && req.isRepeatable()
 }

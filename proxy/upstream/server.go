@@ -2,15 +2,11 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// errNoConnection says that a server has as many connections as it may.
-var errNoConnection = errors.New("all connections are in use")
 
 // server is one member of a pool: its connections and its counters.
 type server struct {
@@ -33,11 +29,8 @@ type server struct {
 // take returns a connection and whether it was used before. Unless fresh is
 // wanted, the most recently used idle one that is still quiet comes first.
 func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, err error) {
-	if fresh {
-		s.closeIdle(time.Time{})
-	}
 	for {
-		c, err := s.takeIdle()
+		c, err := s.takeIdle(fresh)
 		if err != nil {
 			return nil, false, err
 		}
@@ -45,9 +38,7 @@ func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, er
 			c, err := s.dial(ctx)
 			return c, false, err
 		}
-		// The deadline of the last request may have passed: a read would
-		// fail on it.
-		if c.SetDeadline(time.Time{}) == nil && c.quiet() {
+		if !fresh && c.quiet() {
 			s.reused.Add(1)
 			return c, true, nil
 		}
@@ -55,17 +46,19 @@ func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, er
 	}
 }
 
-// takeIdle returns an idle connection, or nil with the right to open one.
-func (s *server) takeIdle() (*conn, error) {
+// takeIdle returns an idle connection, or nil with the right to open one. Where
+// a fresh one is wanted, an idle one is returned only to make room.
+func (s *server) takeIdle(fresh bool) (*conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := len(s.idle); n > 0 {
+	full := s.open >= s.maxConns
+	if n := len(s.idle); n > 0 && (!fresh || full) {
 		c := s.idle[n-1]
 		s.idle[n-1] = nil
 		s.idle = s.idle[:n-1]
 		return c, nil
 	}
-	if s.open >= s.maxConns {
+	if full {
 		return nil, errNoConnection
 	}
 	s.open++

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -14,7 +13,13 @@ const (
 	// chunkPrefix is room for the longest size line of a chunk that fits the
 	// buffer: "7fff" and CRLF.
 	chunkPrefix = 6
-	chunkSuffix = 2
+	// lastChunk follows the data of the last chunk, behind its CRLF.
+	lastChunk   = "0\r\n\r\n"
+	chunkSuffix = len("\r\n" + lastChunk)
+	// uploadGrace is how long a request body may go on after the response has
+	// ended. It covers the moment between the server's reading the last byte
+	// and our learning that it was written.
+	uploadGrace = 100 * time.Millisecond
 )
 
 // upload sends a request body while the response is read, so that a server
@@ -27,90 +32,118 @@ type upload struct {
 
 	mu   sync.Mutex
 	head bool  // the response head is here
+	kind Kind  // what kind of failure err is
 	err  error // why the body was not sent whole; set before done closes
-	ours bool  // err came from the client's side
 }
 
-// startUpload sends req's body on c. Once all of it is sent, the server has
-// wait to answer.
-func startUpload(c *conn, b *buffers, req *Request, wait time.Duration) *upload {
+// startUpload sends req's body on c. While it goes on, the server may take its
+// time to answer; once all of it is sent, it has t.response.
+func startUpload(c *conn, b *buffers, req *Request, t timeouts) *upload {
 	u := &upload{conn: c, body: req.Body, done: make(chan struct{})}
+	// An error means that the connection is closed: the read says so.
+	_ = c.SetReadDeadline(time.Time{})
+	c.write = deadline{timeout: t.write}
 	go func() {
 		defer close(u.done)
 		buf := b.uploads.Get().(*[]byte)
 		defer b.uploads.Put(buf)
-		ours, err := send(c, req, *buf)
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		u.err, u.ours = err, ours
-		switch {
-		case err != nil && ours:
-			// The server waits for bytes that will never come.
-			c.interrupt()
-		case !u.head:
-			// Also where the server stopped reading: it may have answered.
-			// An error means that the connection is closed: the read says so.
-			_ = c.SetReadDeadline(time.Now().Add(wait))
-		}
+		u.ended(t.response, send(c, req, *buf))
 	}()
 	return u
 }
 
-// send copies the body in the request's framing. ours tells a failure of the
-// client's body from one of the server's connection.
-func send(c *conn, req *Request, buf []byte) (ours bool, err error) {
+// ended takes down how the sending came to its end, and bounds the wait for
+// the response head where that is still to come.
+func (u *upload) ended(wait time.Duration, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.err, u.kind = err, uploadKind(err)
+	switch {
+	case u.head:
+	case err != nil && u.kind != Terminated:
+		// The server waits for bytes that will never come.
+		u.conn.interrupt()
+	default:
+		// A server that hung up may have answered before. An error means that
+		// the connection is closed: the read says so.
+		_ = u.conn.SetReadDeadline(time.Now().Add(wait))
+	}
+}
+
+// clientError marks a failure to read the request body.
+type clientError struct{ error }
+
+func (e clientError) Unwrap() error { return e.error }
+
+// uploadKind names a failure of an upload: the client's or the connection's.
+func uploadKind(err error) Kind {
+	var client clientError
+	if errors.As(err, &client) {
+		return RequestIncomplete
+	}
+	return writeKind(err)
+}
+
+// send copies the body in the request's framing.
+func send(c io.Writer, req *Request, buf []byte) error {
 	if req.Length >= 0 {
 		return sendFixed(c, req.Body, req.Length, buf)
 	}
 	return sendChunked(c, req.Body, buf)
 }
 
-func sendFixed(c *conn, body io.Reader, left int64, buf []byte) (ours bool, err error) {
+func sendFixed(c io.Writer, body io.Reader, left int64, buf []byte) error {
 	for left > 0 {
 		n, rerr := body.Read(buf[:min(int64(len(buf)), left)])
 		if n > 0 {
 			if _, err := c.Write(buf[:n]); err != nil {
-				return false, err
+				return err
 			}
 			left -= int64(n)
 		}
 		if rerr != nil && left > 0 {
-			return true, fmt.Errorf("request body ended %d bytes early: %w", left, rerr)
+			return clientError{fmt.Errorf("request body ended %d bytes early: %w", left, rerr)}
 		}
 	}
-	return false, nil
+	return nil
 }
 
-func sendChunked(c *conn, body io.Reader, buf []byte) (ours bool, err error) {
+func sendChunked(c io.Writer, body io.Reader, buf []byte) error {
 	data := buf[chunkPrefix : len(buf)-chunkSuffix]
 	for {
 		n, rerr := body.Read(data)
-		if n > 0 {
-			if _, err := c.Write(frameChunk(buf, n)); err != nil {
-				return false, err
+		last := errors.Is(rerr, io.EOF)
+		if n > 0 || last {
+			if _, err := c.Write(frameChunk(buf, n, last)); err != nil {
+				return err
 			}
 		}
 		switch {
-		case errors.Is(rerr, io.EOF):
-			_, err := c.Write([]byte("0\r\n\r\n"))
-			return false, err
+		case last:
+			return nil
 		case rerr != nil:
-			return true, fmt.Errorf("request body: %w", rerr)
+			return clientError{fmt.Errorf("request body: %w", rerr)}
 		}
 	}
 }
 
 // frameChunk puts the size line before the n data bytes that stand at
-// chunkPrefix in buf, and CRLF behind them.
-func frameChunk(buf []byte, n int) []byte {
-	copy(buf[chunkPrefix+n:], "\r\n")
-	at := chunkPrefix - 2
-	copy(buf[at:], "\r\n")
-	for size := n; size > 0; size >>= 4 {
-		at--
-		buf[at] = "0123456789abcdef"[size&15]
+// chunkPrefix in buf, and CRLF and, where they are the last, the last chunk
+// behind them.
+func frameChunk(buf []byte, n int, last bool) []byte {
+	at, end := chunkPrefix, chunkPrefix+n
+	if n > 0 {
+		end += copy(buf[end:], "\r\n")
+		at -= copy(buf[at-2:], "\r\n")
+		for size := n; size > 0; size >>= 4 {
+			at--
+			buf[at] = "0123456789abcdef"[size&15]
+		}
 	}
-	return buf[at : chunkPrefix+n+chunkSuffix]
+	if last {
+		end += copy(buf[end:], lastChunk)
+	}
+	return buf[at:end]
 }
 
 // headArrived ends the wait for the response head.
@@ -120,45 +153,50 @@ func (u *upload) headArrived() {
 	u.head = true
 }
 
-// clientErr returns why the client's body could not be read, or nil.
-func (u *upload) clientErr() error {
+// failure returns why the request could not be completed, nil where it was, is
+// still under way, or where the server hung up, of which the read side knows
+// more.
+func (u *upload) failure() (Kind, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.ours {
-		return u.err
+	if u.kind == Terminated {
+		return u.kind, nil
 	}
-	return nil
+	return u.kind, u.err
 }
 
 // end waits for the upload, cutting it short where the response is over and
 // the body is not, and reports whether all of the body was sent. A response
 // that came whole (complete) gives the body a moment to end by itself.
 func (u *upload) end(complete bool) bool {
-	if complete {
-		select {
-		case <-u.done:
-		case <-time.After(uploadGrace):
-		}
-	}
-	select {
-	case <-u.done:
-	default:
+	over := u.over(complete)
+	if !over {
 		u.conn.interrupt()
-		// Close unblocks a pending Read; its error changes nothing.
-		_ = u.body.Close()
-		<-u.done
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.err == nil
-}
-
-// isIdempotent reports whether a request with this method may be sent again
-// where its fate is unknown (RFC 9110, section 9.2.2).
-func isIdempotent(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+	} else if u.err == nil {
 		return true
 	}
+	// Close unblocks a pending Read; its error changes nothing.
+	_ = u.body.Close()
+	<-u.done
 	return false
+}
+
+// over reports whether the upload has ended, after a moment's grace if wanted.
+func (u *upload) over(grace bool) bool {
+	select {
+	case <-u.done:
+		return true
+	default:
+	}
+	if !grace {
+		return false
+	}
+	timer := time.NewTimer(uploadGrace)
+	defer timer.Stop()
+	select {
+	case <-u.done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

@@ -11,15 +11,16 @@ import (
 // 7.1.
 var ErrChunk = errors.New("malformed chunked body")
 
-// maxTrailer bounds the bytes of the trailer section and of one chunk's
-// extensions.
-const maxTrailer = 8 << 10
+// maxTrailer bounds the bytes of the trailer section and of one size line with
+// its extensions.
+const maxTrailer = 4 << 10
 
 // ChunkedReader reads the data of a chunked body, strictly: every line ends
-// with CRLF, sizes are plain hexadecimal digits, and a body that stops before
-// its last chunk gives io.ErrUnexpectedEOF, never io.EOF. The trailer section
-// is read, checked and dropped, as RFC 9110, section 6.5.1 allows. It reads not
-// one byte past the body's end. It is not safe for concurrent use.
+// with CRLF, sizes are at most 15 hexadecimal digits, extensions are skipped,
+// and a body that stops before its end gives io.ErrUnexpectedEOF, never io.EOF;
+// what breaks the grammar gives [ErrChunk]. The trailer section is read, checked
+// and dropped, as RFC 9110, section 6.5.1 allows. Not one byte past the body's
+// end is consumed. It is not safe for concurrent use.
 type ChunkedReader struct {
 	r    *bufio.Reader
 	left int64 // data bytes left in the current chunk
@@ -70,7 +71,8 @@ func (c *ChunkedReader) nextChunk() error {
 	return nil
 }
 
-// chunkSize reads "1a;name=value CRLF".
+// chunkSize reads "1a;name=value CRLF". White space before the semicolon is
+// bad and to be accepted (RFC 9112, section 7.1.1).
 func (c *ChunkedReader) chunkSize() (int64, error) {
 	line, err := c.line()
 	if err != nil {
@@ -88,8 +90,8 @@ func (c *ChunkedReader) chunkSize() (int64, error) {
 		}
 		size = size<<4 | int64(d)
 	}
-	rest := string(line[digits:])
-	if digits == 0 || rest != "" && (rest[0] != ';' || !isFieldValue(rest)) {
+	extensions := TrimSpace(string(line[digits:]))
+	if digits == 0 || extensions != "" && (extensions[0] != ';' || !isFieldValue(extensions)) {
 		return 0, fmt.Errorf("%w: size line %.40q", ErrChunk, line)
 	}
 	return size, nil

@@ -94,6 +94,32 @@ func (f Fields) HasToken(name, token string) bool {
 	return false
 }
 
+// Clone returns a copy of f that shares no memory with it, with room for extra
+// more lines.
+func (f Fields) Clone(extra int) Fields {
+	size := 0
+	for _, line := range f {
+		size += len(line.Name) + len(line.Value)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for _, line := range f {
+		b.WriteString(line.Name)
+		b.WriteString(line.Value)
+	}
+	all, at := b.String(), 0
+	cut := func(n int) string {
+		s := all[at : at+n]
+		at += n
+		return s
+	}
+	out := make(Fields, len(f), len(f)+extra)
+	for i, line := range f {
+		out[i] = Field{Name: cut(len(line.Name)), Value: cut(len(line.Value))}
+	}
+	return out
+}
+
 // NextItem splits the first member off a comma-separated list that holds no
 // quoted strings, without the white space around it. Empty members come back
 // as "".
@@ -136,10 +162,11 @@ func lower(c byte) byte {
 }
 
 // ParseFields appends the field lines of block to dst. The block ends each
-// line with CRLF or LF and may end with the empty line that closes a head.
-// The fields point into block. Refused with [ErrField]: a name that is not a
-// token, white space around a name, line folding, and control bytes in a
-// value (RFC 9112, sections 5.1 and 5.2).
+// line with CRLF or LF, the last one with nothing at will, and may end with
+// the empty line that closes a head. The fields point into block. Refused with
+// [ErrField], in responses too, where a proxy might mend them: a name that is
+// not a token, white space around a name, line folding, and control bytes in a
+// value, a CR of its own among them (RFC 9112, sections 2.2, 5.1 and 5.2).
 func ParseFields(dst Fields, block string) (Fields, error) {
 	for block != "" {
 		var line string
@@ -165,9 +192,9 @@ func ParseFields(dst Fields, block string) (Fields, error) {
 
 // cutLine takes the first line off block, without its CRLF or LF.
 func cutLine(block string) (line, rest string) {
-	line, rest, _ = strings.Cut(block, "\n")
-	if line != "" && line[len(line)-1] == '\r' {
-		line = line[:len(line)-1]
+	line, rest, ended := strings.Cut(block, "\n")
+	if ended {
+		line = strings.TrimSuffix(line, "\r")
 	}
 	return line, rest
 }
@@ -214,29 +241,3 @@ var tokenBytes = func() (t [256]bool) {
 	}
 	return t
 }()
-
-// Clone returns a copy of f that shares no memory with it, with room for extra
-// more lines.
-func (f Fields) Clone(extra int) Fields {
-	size := 0
-	for _, line := range f {
-		size += len(line.Name) + len(line.Value)
-	}
-	var b strings.Builder
-	b.Grow(size)
-	for _, line := range f {
-		b.WriteString(line.Name)
-		b.WriteString(line.Value)
-	}
-	all, at := b.String(), 0
-	cut := func(n int) string {
-		s := all[at : at+n]
-		at += n
-		return s
-	}
-	out := make(Fields, len(f), len(f)+extra)
-	for i, line := range f {
-		out[i] = Field{Name: cut(len(line.Name)), Value: cut(len(line.Value))}
-	}
-	return out
-}

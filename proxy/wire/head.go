@@ -127,7 +127,7 @@ const (
 
 // BodyLength says how long the body is of a response with this head to a
 // request with this method: a number of bytes, [Chunked] or [UntilClose]
-// (RFC 9112, section 6.3). It fails with [ErrFraming] where two readers could
+// (RFC 9112, section 6.3; the method is not CONNECT). It fails with [ErrFraming] where two readers could
 // disagree: Content-Length beside Transfer-Encoding, several unequal or
 // malformed Content-Lengths, or any transfer coding but one "chunked".
 func BodyLength(head ResponseHead, method string) (int64, error) {

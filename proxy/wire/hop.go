@@ -31,7 +31,7 @@ func IsHopByHop(name string) bool {
 // (RFC 9110, section 7.6.1). A nomination cannot remove a field that frames
 // the message, names its target, proves who asks, or says how it may be
 // cached: a client could otherwise make two parties read one message
-// differently.
+// differently. dst and src may not share memory.
 func EndToEnd(dst, src Fields) Fields {
 	nominates := src.Has("Connection")
 	for _, f := range src {

@@ -1,0 +1,75 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+
+	"ringfence/proxy/wire"
+)
+
+// body is a response's body. It answers io.EOF only where the body is
+// complete.
+type body struct {
+	x    *exchange
+	src  io.Reader
+	left int64 // bytes still to come, or one of the wire lengths below 0
+	err  error // what ended it; nil while it is open
+}
+
+var errBodyClosed = errors.New("read from a closed response body")
+
+// open begins the body that x's reader stands at.
+func (b *body) open(x *exchange, length int64) {
+	b.x, b.src, b.left = x, x.reader, length
+	switch length {
+	case 0:
+		b.end(io.EOF)
+	case wire.Chunked:
+		b.src = wire.NewChunkedReader(x.reader)
+	}
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.left > 0 && int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.src.Read(p)
+	if b.left > 0 {
+		b.left -= int64(n)
+		switch {
+		case b.left == 0:
+			err = io.EOF
+		case errors.Is(err, io.EOF):
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	if err != nil {
+		b.end(err)
+	}
+	return n, b.err
+}
+
+// Close implements io.Closer. A body that is closed before its end costs its
+// connection.
+func (b *body) Close() error {
+	if b.err == nil {
+		b.end(errBodyClosed)
+	}
+	return nil
+}
+
+func (b *body) end(err error) {
+	switch {
+	case errors.Is(err, io.EOF):
+		b.err = io.EOF
+	case errors.Is(err, errBodyClosed):
+		b.err = err
+	default:
+		b.err = b.x.blame(bodyKind(err), false, err)
+	}
+	b.x.finish(errors.Is(b.err, io.EOF))
+}

@@ -1,0 +1,75 @@
+package upstream
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+
+	"ringfence/proxy/wire"
+)
+
+// Request is what a pool sends. The pool does not keep it past the end of the
+// response's body.
+type Request struct {
+	Method string
+	// Target is the request target, sent byte for byte.
+	Target string
+	// Fields are sent in order: Host first, end-to-end fields only, and
+	// neither Content-Length nor Transfer-Encoding, which follow from Length.
+	Fields wire.Fields
+	// Body is nil where there is none. It is read by another goroutine, until
+	// the response's body has ended at the latest. Its Read must be bounded in
+	// time. Its Close must unblock a Read under way: it is called where the
+	// pool began to read the body and could not send all of it.
+	Body io.ReadCloser
+	// Length is the body's length in bytes, or wire.Chunked.
+	Length int64
+	// Hash is the place of the request's key.
+	Hash uint64
+}
+
+// hasBody reports whether there is a body to be sent.
+func (r *Request) hasBody() bool { return r.Body != nil && r.Length != 0 }
+
+// isRepeatable reports whether the request may be sent again where its fate is
+// unknown: its method is idempotent (RFC 9110, section 9.2.2), and there is no
+// body, which would have been read.
+func (r *Request) isRepeatable() bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return !r.hasBody()
+	}
+	return false
+}
+
+// isConditional reports whether a 304 may answer the request.
+func (r *Request) isConditional() bool {
+	return r.Fields.Has("If-None-Match") || r.Fields.Has("If-Modified-Since")
+}
+
+// appendHead appends the request's head: its fields as they are, and the
+// framing that fits its body (RFC 9112, section 6).
+func (r *Request) appendHead(dst []byte) []byte {
+	dst = append(dst, r.Method...)
+	dst = append(dst, ' ')
+	dst = append(dst, r.Target...)
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	dst = wire.AppendFields(dst, r.Fields)
+	switch {
+	case r.hasBody() && r.Length < 0:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case r.hasBody():
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, r.Length, 10)
+		dst = append(dst, "\r\n"...)
+	case r.Body != nil || expectsBody(r.Method):
+		dst = append(dst, "Content-Length: 0\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// expectsBody reports whether a request without a body should say so
+// (RFC 9110, section 8.6).
+func expectsBody(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
+}
