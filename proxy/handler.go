@@ -34,8 +34,9 @@ type Options struct {
 	WaitTimeout time.Duration
 	// LeadTimeout is how long a fill may go without a head, over all attempts.
 	LeadTimeout time.Duration
-	// MaxWaiters bounds the requests that share one fill.
-	MaxWaiters int
+	// MaxWaiters bounds the requests that share one fill, and MaxFills the
+	// fills in progress. Requests beyond them fetch by themselves.
+	MaxWaiters, MaxFills int
 	// UncacheableTTL is how long a key whose answer could not be shared is
 	// remembered: its requests do not wait for one another.
 	UncacheableTTL time.Duration
@@ -81,6 +82,7 @@ func New(o Options) (*Handler, error) {
 		epochs: memory.NewEpochs(0),
 	}
 	h.flights = singleflight.New(singleflight.Options[*head]{
+		MaxFlights:  o.MaxFills,
 		MaxReaders:  o.MaxWaiters,
 		MaxBuffered: o.Memory,
 		Keep:        o.MaxObject,

@@ -49,7 +49,7 @@ func newTestHandler(tb testing.TB, origin fasthttp.RequestHandler) *Handler {
 	h, err := New(Options{
 		Routes: []Route{{PathPrefix: "/", Upstream: pool, Cache: true, Key: key}},
 		Memory: 64 << 20, MaxObject: 8 << 20, IndexEntries: 1 << 10,
-		WaitTimeout: 5 * time.Second, LeadTimeout: 10 * time.Second, MaxWaiters: 1000,
+		WaitTimeout: 5 * time.Second, LeadTimeout: 10 * time.Second, MaxWaiters: 1000, MaxFills: 100,
 		UncacheableTTL: time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
 	})
 	if err != nil {

@@ -109,6 +109,9 @@ type Cache struct {
 	// MaxWaiters bounds the requests that wait for one fill; those beyond it
 	// fetch by themselves. Default 10000.
 	MaxWaiters int `yaml:"max_waiters" default:"10000" range:"1..1000000"`
+	// MaxFills bounds the fills in progress; requests beyond them fetch by
+	// themselves. Default 16384.
+	MaxFills int `yaml:"max_fills" default:"16384" range:"1..1000000"`
 	// IndexEntries bounds the remembered keys that are not objects: Vary
 	// records and uncacheable markers. The index may round it up to a power of
 	// two. Default 1048576.

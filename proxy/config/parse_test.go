@@ -70,7 +70,7 @@ func TestDefault(t *testing.T) {
 		Server: Server{IdleTimeout: 75 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 			MaxHeadSize: 16 << 10, MaxConnections: 65536},
 		Cache: Cache{Memory: 256 << 20, MaxObjectSize: 8 << 20, WaitTimeout: 10 * time.Second,
-			UncacheableTTL: 10 * time.Second, MaxWaiters: 10000, IndexEntries: 1 << 20},
+			UncacheableTTL: 10 * time.Second, MaxWaiters: 10000, MaxFills: 16384, IndexEntries: 1 << 20},
 	}
 	if got := Default(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

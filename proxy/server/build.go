@@ -69,6 +69,7 @@ func handlerOptions(cfg config.Config, pools map[string]*upstream.Pool, log *slo
 		IndexEntries:   cfg.Cache.IndexEntries,
 		WaitTimeout:    cfg.Cache.WaitTimeout,
 		MaxWaiters:     cfg.Cache.MaxWaiters,
+		MaxFills:       cfg.Cache.MaxFills,
 		UncacheableTTL: cfg.Cache.UncacheableTTL,
 		ReadTimeout:    cfg.Server.ReadTimeout,
 		WriteTimeout:   cfg.Server.WriteTimeout,
