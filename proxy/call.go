@@ -28,7 +28,8 @@ type call struct {
 	rq     cache.Request
 	key    keys
 
-	streaming bool // a stream has taken over the accounting
+	streaming bool         // a stream has taken over the accounting
+	body      *requestBody // nil until something may read it
 	text      []byte
 	heads     headReader
 	forward   wire.Fields
@@ -134,6 +135,17 @@ func (c *call) parse() (status int, why string) {
 		return 400, err.Error()
 	}
 	return 0, ""
+}
+
+// leavesBody reports whether more of the request's body is unread than is worth
+// waiting for.
+func (c *call) leavesBody() bool {
+	length := c.ctx.Request.Header.ContentLength()
+	large := length < 0 || length > smallRest
+	if c.body != nil {
+		return !c.body.finished() && (large || c.body.closed.Load())
+	}
+	return large && c.ctx.RequestBodyStream() != nil
 }
 
 // view returns b as a string without copying it. It is valid as long as b is

@@ -187,8 +187,8 @@ func (c *call) pass(why cache.Reason) {
 		Method: c.method, Target: c.target.raw, Fields: c.forward, Hash: c.key.hash,
 	}
 	if body := c.ctx.RequestBodyStream(); body != nil {
-		req.Body = newRequestBody(c.ctx, body, c.h.opts.ReadTimeout)
-		req.Length = int64(c.ctx.Request.Header.ContentLength())
+		c.body = newRequestBody(c.ctx, body, c.h.opts.ReadTimeout)
+		req.Body, req.Length = c.body, c.body.length
 	}
 	resp, err := c.route.Upstream.Do(context.Background(), req)
 	if err != nil {
@@ -206,6 +206,10 @@ func (c *call) pass(why cache.Reason) {
 		return
 	}
 	c.putStatus(cache.Status{Forward: why})
+	if resp.Status >= 400 && c.body != nil && !c.body.finished() {
+		// The client had better stop sending.
+		c.ctx.Response.Header.SetConnectionClose()
+	}
 	if resp.Length == 0 {
 		_ = resp.Body.Close()
 		return

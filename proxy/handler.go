@@ -60,7 +60,8 @@ type Handler struct {
 	calls   sync.Pool // *call
 	copies  sync.Pool // *[]byte of copyBuffer bytes
 
-	draining atomic.Bool
+	draining  atomic.Bool
+	lingering sync.WaitGroup
 }
 
 // New builds a handler.
@@ -118,6 +119,10 @@ func (h *Handler) end(c *call) {
 	c.count.status[min(c.ctx.Response.StatusCode()/100, len(c.count.status)-1)].Add(1)
 	if !c.streaming {
 		c.count.inFlight.Add(-1)
+		if c.leavesBody() {
+			c.ctx.Response.Header.SetConnectionClose()
+			h.linger(c.ctx.Conn())
+		}
 	}
 	if h.draining.Load() {
 		c.ctx.Response.Header.SetConnectionClose()
@@ -150,6 +155,7 @@ func (h *Handler) Drain() { h.draining.Store(true) }
 // the store. Serve must not be called any more.
 func (h *Handler) Close(ctx context.Context) error {
 	err := h.flights.Close(ctx)
+	h.lingering.Wait()
 	h.store.Close()
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"ringfence/proxy/wire"
 )
 
 // copyBuffer is how much of a body is moved at a time.
@@ -20,13 +22,14 @@ type stream struct {
 	h      *Handler
 	count  *stripe
 	conn   net.Conn
-	length int64 // bytes, or below 0 for chunks
+	length int64        // bytes, or below 0 for chunks
+	body   *requestBody // of the request, nil for none
 	closed bool
 }
 
 // stream sets the body of the answer, and its length in bytes or below 0.
 func (c *call) stream(src io.ReadCloser, length int64) {
-	s := &stream{src: src, h: c.h, count: c.count, conn: c.ctx.Conn(), length: length}
+	s := &stream{src: src, h: c.h, count: c.count, conn: c.ctx.Conn(), length: length, body: c.body}
 	c.streaming = true
 	if length < 0 && !c.ctx.Request.Header.IsHTTP11() && !c.ctx.IsHead() {
 		c.untilClose(s)
@@ -118,7 +121,11 @@ func (s *stream) Close() error {
 	}
 	s.closed = true
 	s.count.inFlight.Add(-1)
-	return s.src.Close()
+	err := s.src.Close()
+	if s.body != nil && !s.body.finished() {
+		s.h.linger(s.conn)
+	}
+	return err
 }
 
 // out writes to a client and bounds the silence between two writes.
@@ -151,15 +158,15 @@ type requestBody struct {
 	body    io.Reader
 	timeout time.Duration
 	set     time.Time
-	chunked bool
+	length  int64 // bytes, or below 0 for chunks
+	read    int64
+	whole   atomic.Bool // it was read to its end
 	closed  atomic.Bool
 }
 
 func newRequestBody(ctx *fasthttp.RequestCtx, body io.Reader, timeout time.Duration) *requestBody {
-	return &requestBody{
-		conn: ctx.Conn(), body: body, timeout: timeout,
-		chunked: ctx.Request.Header.ContentLength() < 0,
-	}
+	length := int64(max(ctx.Request.Header.ContentLength(), int(wire.Chunked)))
+	return &requestBody{conn: ctx.Conn(), body: body, timeout: timeout, length: length}
 }
 
 // Read implements io.Reader.
@@ -171,11 +178,21 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := b.body.Read(p)
-	if errors.Is(err, io.EOF) && b.chunked && !b.ended() {
+	b.read += int64(n)
+	switch {
+	case b.length >= 0 && b.read == b.length:
+		b.whole.Store(true)
+	case !errors.Is(err, io.EOF):
+	case b.length < 0 && b.ended():
+		b.whole.Store(true)
+	default:
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
+
+// finished reports whether the whole body was read.
+func (b *requestBody) finished() bool { return b.whole.Load() }
 
 // deadline sets the read deadline, unless Close has cut the body off.
 func (b *requestBody) deadline(t time.Time) error {
