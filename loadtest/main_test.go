@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"ringfence/loadtest/origin"
+)
+
+func TestRunCommand(t *testing.T) {
+	o, err := origin.Start(origin.Options{Script: origin.FromQuery(origin.Answer{Size: 10})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Stop)
+	tests := map[string]struct {
+		args   string
+		wants  []string // parts of what is printed
+		failed string   // a part of the error; "" for none
+	}{
+		"all answered": {"--url http://" + o.Addr() + "/{key} --keys 4 --rate 100 --duration 80ms", []string{"sent      8 ", "200       8", "p99"}, ""},
+		"some lost":    {"--url http://" + o.Addr() + "/?status=503 --rate 100 --duration 50ms", []string{"503       5"}, "5 of 5 requests lost"},
+		"refused":      {"--url http://127.0.0.1:1/ --rate 100 --duration 20ms", []string{"refused   2"}, "connection refused"},
+		"no URL":       {"--rate 1", nil, "--url"},
+		"no rate":      {"--url http://127.0.0.1:1/ --rate 0", nil, "rate"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			c := runCommand()
+			c.SetArgs(strings.Fields(tt.args))
+			c.SetOut(&out)
+			c.SetErr(&out)
+			err := c.ExecuteContext(t.Context())
+			if (err == nil) != (tt.failed == "") || err != nil && !strings.Contains(err.Error(), tt.failed) {
+				t.Errorf("error %v, want %q", err, tt.failed)
+			}
+			for _, want := range tt.wants {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("%q is not in %q", want, out.String())
+				}
+			}
+		})
+	}
+	if r := o.Record(); r.Targets["/0"].Total != 2 || r.Targets["/3"].Total != 2 {
+		t.Errorf("the keys did not take turns: %v", r.Targets)
+	}
+}
+
+func TestOriginCommand(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out strings.Builder
+	c := originCommand()
+	c.SetArgs([]string{"--listen", "127.0.0.1:0", "--name", "me"})
+	c.SetOut(&out)
+	if err := c.ExecuteContext(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.HasPrefix(got, "origin me at http://127.0.0.1:") || !strings.Contains(got, "requests 0,") {
+		t.Errorf("printed %q", got)
+	}
+}
+
+func TestPrintRecord(t *testing.T) {
+	r := origin.Record{Total: 5, Targets: map[string]origin.Count{"/b": {Total: 1, Peak: 1}, "/a": {Total: 4, Peak: 3}}}
+	for i := range 20 {
+		r.Targets[fmt.Sprintf("/z%d", i)] = origin.Count{Total: 1}
+	}
+	var out strings.Builder
+	if err := printRecord(&out, r); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 1+mostTargets || strings.Join(strings.Fields(lines[1]), " ") != "4 at most 3 at once /a" {
+		t.Errorf("printed %q", lines)
+	}
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ringfence/loadtest/origin"
+)
+
+// mostTargets is how many targets the closing table names.
+const mostTargets = 10
+
+func originCommand() *cobra.Command {
+	var (
+		listen, name, cacheControl string
+		answer                     origin.Answer
+	)
+	c := &cobra.Command{
+		Use:   "origin",
+		Short: "Serve as a scripted origin and count what comes",
+		Long: `Serve as a scripted origin until interrupted, then print what came.
+
+The flags say how every request is answered; the query of a request changes it:
+  status=503  size=100000  framing=length|chunked|close
+  delay=200ms chunk=1000   pause=10ms
+  cut=5000    end=keep|close|drop|reset   h=Cache-Control:max-age=60
+GET /healthz is answered with 200.`,
+		Example: `  loadtest origin --listen 127.0.0.1:9001 --size 1024
+  curl 'http://127.0.0.1:9001/slow?delay=1s&chunk=100&pause=100ms'`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if cacheControl != "" {
+				answer = answer.With("Cache-Control", cacheControl)
+			}
+			o, err := origin.Start(origin.Options{Listen: listen, Name: name, Script: origin.FromQuery(answer)})
+			if err != nil {
+				return err
+			}
+			_, _ = fmt.Fprintf(c.OutOrStdout(), "origin %s at http://%s\n", o.Name(), o.Addr())
+			<-c.Context().Done()
+			o.Stop()
+			return printRecord(c.OutOrStdout(), o.Record())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&listen, "listen", "127.0.0.1:9001", "host:port to serve at; port 0 for a free one")
+	f.StringVar(&name, "name", "", "what X-Served-By says (default the address)")
+	f.Int64Var(&answer.Size, "size", 1024, "bytes of body, drawn from the target")
+	f.DurationVar(&answer.Delay, "delay", 0*time.Second, "time before each answer")
+	f.StringVar(&cacheControl, "cache-control", "max-age=60", `value of Cache-Control, "" for none`)
+	return c
+}
+
+func printRecord(w io.Writer, r origin.Record) error {
+	_, err := fmt.Fprintf(w, "requests %d, complete %d, targets %d, connections %d, health checks %d, malformed %d\n",
+		r.Total, r.Complete, len(r.Targets), r.Connections, r.Checks, r.Malformed)
+	targets := slices.SortedFunc(maps.Keys(r.Targets), func(a, b string) int {
+		return cmp.Or(r.Targets[b].Total-r.Targets[a].Total, cmp.Compare(a, b))
+	})
+	for _, t := range targets[:min(len(targets), mostTargets)] {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%8d  at most %d at once  %s\n", r.Targets[t].Total, r.Targets[t].Peak, t)
+		}
+	}
+	return err
+}
