@@ -53,7 +53,8 @@ type Options struct {
 	// its response.
 	ResponseTimeout time.Duration
 	// ReadTimeout and WriteTimeout bound the silence between two reads of a
-	// response body and between two writes of a request body.
+	// response body and between two writes of a request body. They may end it
+	// an eighth early.
 	ReadTimeout, WriteTimeout time.Duration
 	// IdleTimeout is how long an unused connection is kept.
 	IdleTimeout time.Duration
@@ -162,7 +163,8 @@ func (p *Pool) report(e health.Event) {
 	}
 }
 
-// Start begins the health checks and the closing of idle connections.
+// Start begins the health checks and the closing of idle connections. It is
+// called at most once, and before Close.
 func (p *Pool) Start() {
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
@@ -172,8 +174,9 @@ func (p *Pool) Start() {
 	p.reaper.Go(func() { p.reap(ctx) })
 }
 
-// Close ends what Start began and closes the idle connections; requests in
-// flight go on and close theirs as they end.
+// Close ends what Start began, waits for it, and closes the idle connections;
+// requests in flight go on and close theirs as they end. It may be called more
+// than once.
 func (p *Pool) Close() {
 	if p.stop != nil {
 		p.stop()
@@ -205,9 +208,12 @@ func (p *Pool) reap(ctx context.Context) {
 }
 
 // Do sends req to the member its key belongs to, and where that fails and it
-// is safe, to the next members of the walk (at most Options.Attempts in all).
-// It is safe where the request did not leave, or where its method is
-// idempotent and it has no body. The error is an [*Error]. ctx ends the
+// is safe, to the next members of the walk (at most Options.Attempts in all). It
+// is safe where no byte of the request left, or where the connection ended
+// before a response head, the method is idempotent and there is no body. The
+// same rule gives a request that met a kept connection's end a new connection
+// to the same member, which is not counted as an attempt. Where every member is
+// ejected, health is disregarded. The error is an [*Error]. ctx ends the
 // exchange, its body included.
 func (p *Pool) Do(ctx context.Context, req *Request) (*Response, error) {
 	place := req.Hash

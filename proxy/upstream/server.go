@@ -38,7 +38,7 @@ func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, er
 			c, err := s.dial(ctx)
 			return c, false, err
 		}
-		if !fresh && c.quiet() {
+		if c.quiet() {
 			s.reused.Add(1)
 			return c, true, nil
 		}
@@ -46,19 +46,18 @@ func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, er
 	}
 }
 
-// takeIdle returns an idle connection, or nil with the right to open one. Where
-// a fresh one is wanted, an idle one is returned only to make room.
+// takeIdle returns an idle connection unless a fresh one is wanted, or nil with
+// the right to open one.
 func (s *server) takeIdle(fresh bool) (*conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	full := s.open >= s.maxConns
-	if n := len(s.idle); n > 0 && (!fresh || full) {
+	if n := len(s.idle); n > 0 && !fresh {
 		c := s.idle[n-1]
 		s.idle[n-1] = nil
 		s.idle = s.idle[:n-1]
 		return c, nil
 	}
-	if full {
+	if s.open >= s.maxConns {
 		return nil, errNoConnection
 	}
 	s.open++
