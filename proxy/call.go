@@ -126,6 +126,11 @@ func (c *call) parse() (status int, why string) {
 	if expect, ok := c.fields.Joined("Expect"); ok && !wire.EqualFold(expect, "100-continue") {
 		return 417, "unknown expectation"
 	}
+	if wire.Nominates(c.fields) {
+		// What is not forwarded must not select a key or a variant either.
+		c.forward = wire.EndToEnd(c.forward[:0], c.fields)
+		c.fields = append(c.fields[:0], c.forward...)
+	}
 	scheme := "http"
 	if c.ctx.IsTLS() {
 		scheme = "https"

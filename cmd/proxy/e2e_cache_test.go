@@ -193,3 +193,21 @@ func TestTooLargeToStore(t *testing.T) {
 		}
 	}
 }
+
+// A field that the client's Connection nominates is not forwarded, so the answer
+// may not be kept as the variant of those who send that field.
+func TestNominatedFieldsSelectNothing(t *testing.T) {
+	t.Parallel()
+	p, _ := behind(t, func(r origin.Request) origin.Answer {
+		return origin.Text("max-age=60", "lang="+r.Get("X-Lang")).With("Vary", "X-Lang")
+	})
+	c := p.dial()
+	c.send("GET /page HTTP/1.1", "Host: "+p.addr, "Connection: close, X-Lang", "X-Lang: de")
+	if r := whole(c.response("GET")).must(t, 200); r.body != "lang=" {
+		t.Fatalf("nominated: %s", r)
+	}
+	p.settle()
+	if r := p.get("/page", "X-Lang: de").must(t, 200); r.body != "lang=de" {
+		t.Errorf("then: %s", r)
+	}
+}

@@ -56,3 +56,17 @@ func nominable(name string) bool {
 	}
 	return true
 }
+
+// Nominates reports whether a Connection line names fields of f that [EndToEnd]
+// would remove, beside those it always does.
+func Nominates(f Fields) bool {
+	for i := f.Index("Connection", 0); i >= 0; i = f.Index("Connection", i+1) {
+		for rest, item := f[i].Value, ""; rest != ""; {
+			item, rest = NextItem(rest)
+			if f.Has(item) && !IsHopByHop(item) && nominable(item) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -38,6 +38,10 @@ func TestEndToEnd(t *testing.T) {
 			if !slices.Equal(tt.src, before) {
 				t.Errorf("the source changed to %q", tt.src)
 			}
+			bare := slices.DeleteFunc(before, func(f Field) bool { return IsHopByHop(f.Name) })
+			if got := Nominates(tt.src); got != (len(bare) > len(tt.want)) {
+				t.Errorf("Nominates is %v", got)
+			}
 		})
 	}
 }
