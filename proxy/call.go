@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"time"
 	"unsafe"
@@ -9,7 +11,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/cache"
-	"ringfence/proxy/cache/memory"
 	"ringfence/proxy/wire"
 )
 
@@ -28,18 +29,27 @@ type call struct {
 	rq     cache.Request
 	key    keys
 
-	streaming bool         // a stream has taken over the accounting
-	body      *requestBody // nil until something may read it
+	src       io.ReadCloser // where the answer's body comes from, until a stream takes it over
+	streaming bool          // a stream has taken over the accounting
+	body      *requestBody  // nil until something may read it
 	text      []byte
 	heads     headReader
 	forward   wire.Fields
-	buf       []byte
 }
 
-func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
-	c.h, c.ctx, c.now = h, ctx, time.Now()
+func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx, now time.Time) {
+	c.h, c.ctx, c.now = h, ctx, now
 	c.count = &h.counts[ctx.ConnID()%stripes]
 	c.count.inFlight.Add(1)
+}
+
+// release closes where the answer's body was to come from.
+func (c *call) release() {
+	if c.src != nil {
+		// What it fails of is counted where it belongs.
+		_ = c.src.Close()
+		c.src = nil
+	}
 }
 
 // reset drops what the call points to and keeps its buffers.
@@ -47,8 +57,8 @@ func (c *call) reset() {
 	clear(c.fields)
 	clear(c.forward)
 	*c = call{
-		fields: c.fields[:0], forward: c.forward[:0], text: c.text[:0], buf: c.buf[:0],
-		heads: c.heads, key: keys{bytes: c.key.bytes[:0]},
+		fields: c.fields[:0], forward: c.forward[:0], text: c.text[:0], heads: c.heads,
+		key: keys{bytes: c.key.bytes[:0]},
 	}
 }
 
@@ -63,7 +73,7 @@ func (c *call) serve() {
 		return
 	}
 	c.rq = cache.NewRequest(c.method, c.fields)
-	c.key.build(c.route.Key, c.target, c.fields)
+	c.key.build(c.route, c.target, c.fields)
 	if !c.route.Cache {
 		c.pass(cache.RouteOff)
 		return
@@ -96,8 +106,8 @@ func (c *call) answer(l look) {
 		c.say(504, "", "not in the cache")
 		c.putStatus(cache.Status{Forward: d.Reason})
 	case cache.Revalidate, cache.Fetch:
-		if missing == cache.Uncacheable {
-			c.pass(missing)
+		if c.isUncacheable() {
+			c.pass(cache.Uncacheable)
 			return
 		}
 		c.collapse(e, d.Reason, l)
@@ -111,16 +121,26 @@ func (c *call) answer(l look) {
 func (c *call) parse() (status int, why string) {
 	hdr := &c.ctx.Request.Header
 	c.method = view(hdr.Method())
+	raw := hdr.RawHeaders()
 	var err error
-	if c.fields, err = wire.ParseFields(c.fields, view(hdr.RawHeaders())); err != nil {
+	if c.fields, err = wire.ParseFields(c.fields, view(raw)); err != nil {
 		return 400, err.Error()
 	}
+	coding, coded := c.fields.Joined("Transfer-Encoding")
 	switch {
+	case !bytes.HasPrefix(hdr.Protocol(), []byte("HTTP/1.")):
+		return 505, "the version is not HTTP/1.x"
+	case bytes.Count(raw, []byte{'\n'}) != bytes.Count(raw, []byte{'\r'}):
+		// No field line holds a CR of its own. Who is in front of us may have
+		// taken a bare LF for a part of a value.
+		return 400, "a line of the head ends without CR"
 	case !wire.IsToken(c.method):
 		return 400, "the method is not a token"
 	case c.method == "CONNECT" || c.method == "TRACE":
 		return 501, c.method + " is not supported"
-	case c.fields.Has("Content-Length") && c.fields.Has("Transfer-Encoding"):
+	case coded && !wire.EqualFold(coding, "chunked"):
+		return 400, "a Transfer-Encoding that is not chunked"
+	case coded && c.fields.Has("Content-Length"):
 		return 400, "Content-Length beside Transfer-Encoding"
 	}
 	if expect, ok := c.fields.Joined("Expect"); ok && !wire.EqualFold(expect, "100-continue") {
@@ -130,6 +150,9 @@ func (c *call) parse() (status int, why string) {
 		// What is not forwarded must not select a key or a variant either.
 		c.forward = wire.EndToEnd(c.forward[:0], c.fields)
 		c.fields = append(c.fields[:0], c.forward...)
+		if coded { // which says that there is a body
+			c.fields = append(c.fields, wire.Field{Name: "Transfer-Encoding", Value: coding})
+		}
 	}
 	scheme := "http"
 	if c.ctx.IsTLS() {
@@ -165,21 +188,19 @@ type keys struct {
 	hash    uint64 // of the primary key: the place on the ring, too
 }
 
-func (k *keys) build(parts []KeyPart, t target, fields wire.Fields) {
-	k.bytes = appendKey(k.bytes[:0], parts, t, fields)
+func (k *keys) build(r *Route, t target, fields wire.Fields) {
+	k.bytes = appendKey(append(k.bytes[:0], r.scope...), r.Key, t, fields)
 	k.primary = len(k.bytes)
 	k.hash = xxhash.Sum64(k.bytes)
 }
 
-// find looks for what answers a request: the Vary record of its key, then the
-// object of its variant. Where there is none it says why. k keeps the variant.
+// find looks for what answers a request: the Vary record of its key, which is
+// the only record under a key's own name, then the object of its variant. Where
+// there is none it says why. k keeps the variant.
 func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cache.Reason) {
 	why := cache.Miss
 	k.bytes = k.bytes[:k.primary]
 	if rec, ok := h.index.Lookup(k.hash, view(k.bytes), now); ok {
-		if rec.Kind == memory.Uncacheable {
-			return nil, cache.Uncacheable
-		}
 		k.bytes = cache.AppendVariant(k.bytes, rec.Vary, fields)
 		why = cache.VaryMiss
 	}
@@ -191,6 +212,20 @@ func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cach
 		return nil, cache.Invalidated
 	}
 	return e, cache.None
+}
+
+// isUncacheable reports whether an answer to such a request could not be shared
+// of late: then requests for it do not wait for one another.
+func (c *call) isUncacheable() bool {
+	c.text = appendMark(c.text[:0], c.key.bytes, false)
+	if c.h.isMarked(c.text, c.now) {
+		return true
+	}
+	if !hasCredentials(c.fields) {
+		return false
+	}
+	c.text = appendMark(c.text[:0], c.key.bytes, true)
+	return c.h.isMarked(c.text, c.now)
 }
 
 // object returns e's object, nil for none.

@@ -38,7 +38,7 @@ func (c *call) deliverEntry(e *entry, st cache.Status, age time.Duration) {
 		body = nil
 	}
 	c.text = strconv.AppendInt(c.text[:0], int64(age/time.Second), 10)
-	resp.Header.SetBytesV("Age", c.text)
+	resp.Header.AddBytesV("Age", c.text)
 	c.putStatus(st)
 	if body != nil {
 		c.putBody(body)
@@ -46,12 +46,12 @@ func (c *call) deliverEntry(e *entry, st cache.Status, age time.Duration) {
 }
 
 func (c *call) putBody(body []byte) {
-	if !c.ctx.IsHead() {
-		c.count.bytes.Add(uint64(len(body)))
-	}
-	if len(body) > largeBody && !c.ctx.IsHead() {
+	switch head := c.ctx.IsHead(); {
+	case !head && len(body) > largeBody:
 		c.stream(io.NopCloser(bytes.NewReader(body)), int64(len(body)))
 		return
+	case !head:
+		c.count.bytes.Add(uint64(len(body)))
 	}
 	c.ctx.Response.SetBodyRaw(body)
 }
@@ -79,10 +79,6 @@ func appendContentRange(dst []byte, offset, length, size int64) []byte {
 // collapse answers with the fill of the request's key: another request's, or
 // one of its own.
 func (c *call) collapse(stale *entry, why cache.Reason, l look) {
-	if c.isPersonal() {
-		c.pass(cache.Uncacheable)
-		return
-	}
 	j := c.newJob(stale)
 	r, err := c.h.flights.Join(j.flight, j.fill)
 	switch {
@@ -90,34 +86,31 @@ func (c *call) collapse(stale *entry, why cache.Reason, l look) {
 		c.pass(why)
 		return
 	case err != nil:
-		c.fail(err, why)
+		c.sayFailure(err, why)
 		return
 	}
+	c.src = flightBody{r}
 	hd, outcome, err := c.wait(r)
 	switch {
-	case outcome == singleflight.Failed:
-		r.Close()
-		c.fail(err, why)
-	case outcome != singleflight.Ready, err != nil:
-		// Released, or it took too long.
-		r.Close()
-		c.pass(why)
-	case !r.Leader() && !c.selects(hd):
-		// The fill was of another variant, and the key is known to vary now.
-		r.Close()
-		if l == lastLook {
-			c.pass(cache.VaryMiss)
-			return
-		}
+	case outcome == singleflight.Ready && !hd.found && (r.Leader() || c.selects(hd)):
+		c.deliverFlight(r, hd, why)
+	case outcome == singleflight.Ready && l == firstLook:
+		// There is an object now, or the key is known to vary.
+		c.release()
 		c.now = time.Now()
 		c.answer(lastLook)
+	case outcome == singleflight.Failed && r.Leader():
+		c.fail(err, why)
+	case outcome == singleflight.Failed:
+		c.sayFailure(err, why)
 	default:
-		c.deliverFlight(r, hd, why)
+		c.release()
+		c.pass(why)
 	}
 }
 
-// wait blocks until the flight's verdict. A leader's wait is bounded by the
-// flight itself.
+// wait blocks until the flight's verdict. A follower whose patience ends before
+// it counts as released; a leader's wait is bounded by the flight itself.
 func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome, error) {
 	ctx := context.Background()
 	if !r.Leader() {
@@ -125,7 +118,11 @@ func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome,
 		ctx, cancel = context.WithTimeout(ctx, c.h.opts.WaitTimeout)
 		defer cancel()
 	}
-	return r.Wait(ctx)
+	hd, outcome, err := r.Wait(ctx)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil, singleflight.Released, nil
+	}
+	return hd, outcome, err
 }
 
 // selects reports whether a flight's response is the variant that this request
@@ -145,28 +142,28 @@ func (c *call) deliverFlight(r *singleflight.Reader[*head], hd *head, why cache.
 		c.count.collapsed.Add(1)
 	}
 	c.countForward(why)
+	st.Detail, st.Stored = hd.reason, hd.reason == cache.None
 	if hd.entry != nil {
-		r.Close()
+		c.release()
 		age := hd.entry.Age(time.Now())
-		st.Detail, st.Stored = hd.reason, hd.reason == cache.None
+		st.ForwardStatus = 304
 		st.HasTTL, st.TTL = true, hd.entry.Lifetime-age
 		c.deliverEntry(hd.entry, st, age)
 		return
 	}
-	st.Detail, st.Stored = hd.reason, hd.reason == cache.None
 	st.HasTTL, st.TTL = st.Stored, hd.meta.Lifetime-hd.meta.InitialAge
 	hd.shared.CopyTo(&c.ctx.Response.Header)
 	if hd.meta.InitialAge >= time.Second {
 		c.text = strconv.AppendInt(c.text[:0], int64(hd.meta.InitialAge/time.Second), 10)
-		c.ctx.Response.Header.SetBytesV("Age", c.text)
+		c.ctx.Response.Header.AddBytesV("Age", c.text)
 	}
 	c.putStatus(st)
 	if cache.Evaluate(hd.meta, hd.length, c.rq).Kind == cache.NotModified {
-		r.Close()
+		c.release()
 		c.notModified()
 		return
 	}
-	c.stream(flightBody{r}, frame(hd.length))
+	c.stream(c.src, frame(hd.length))
 }
 
 // flightBody is a flight's reader as a body.
@@ -195,33 +192,44 @@ func (c *call) pass(why cache.Reason) {
 		c.fail(err, why)
 		return
 	}
+	c.src = resp.Body
 	if cache.Invalidates(c.method, resp.Status) {
 		c.h.epochs.Bump(c.key.hash)
 	}
-	fields := wire.EndToEnd(c.fields[:0:0], resp.Fields)
+	fields := wire.EndToEnd(make(wire.Fields, 0, len(resp.Fields)+1), resp.Fields)
+	if !fields.Has("Date") { // RFC 9110, section 6.6.1
+		fields = append(fields, wire.Field{Name: "Date", Value: string(cache.AppendDate(nil, time.Now()))})
+	}
 	length := frame(resp.Length)
+	if c.ctx.IsHead() && !fields.Has("Content-Length") {
+		length = wire.UntilClose
+	}
 	if err := c.heads.read(&c.ctx.Response.Header, resp.Status, fields, length); err != nil {
-		_ = resp.Body.Close()
 		c.fail(err, why)
 		return
 	}
 	c.putStatus(cache.Status{Forward: why})
-	if resp.Status >= 400 && c.body != nil && !c.body.finished() {
-		// The client had better stop sending.
+	if c.body != nil && !c.body.finished() {
+		// The answer is there before the request: the client had better stop
+		// sending, and what it sends is no request.
 		c.ctx.Response.Header.SetConnectionClose()
 	}
-	if resp.Length == 0 {
-		_ = resp.Body.Close()
-		return
+	if resp.Length != 0 {
+		c.stream(resp.Body, length)
 	}
-	c.stream(resp.Body, length)
 }
 
-// fail tells the client that there is no answer, and why.
+// fail logs why there is no answer, and tells the client.
 func (c *call) fail(err error, why cache.Reason) {
-	f := failureOf(err)
 	c.h.log.Warn("request failed", "method", c.method, "host", c.target.authority, "target", c.target.raw,
-		"status", f.status, "error", err)
+		"status", failureOf(err).status, "error", err)
+	c.sayFailure(err, why)
+}
+
+// sayFailure tells the client why there is no answer. Of a failure that many
+// share one has been logged.
+func (c *call) sayFailure(err error, why cache.Reason) {
+	f := failureOf(err)
 	c.say(f.status, f.kind, f.text)
 	if f.isBusy() {
 		c.ctx.Response.Header.Set("Retry-After", "1")
@@ -245,11 +253,8 @@ func (c *call) refuse(status int, why string) {
 func (c *call) say(status int, kind, text string) {
 	resp := &c.ctx.Response
 	resp.ResetBody()
-	h := &resp.Header
-	h.Reset()
-	c.text = c.text[:0]
-	if err := c.heads.read(h, status, ownFields(time.Now(), kind), int64(len(text)+1)); err != nil {
-		h.SetStatusCode(status)
+	if err := c.heads.read(&resp.Header, status, ownFields(time.Now(), kind), int64(len(text)+1)); err != nil {
+		resp.Header.SetStatusCode(status)
 	}
 	resp.SetBodyString(text + "\n")
 }

@@ -21,10 +21,11 @@ type failure struct {
 func failureOf(err error) failure {
 	var up *upstream.Error
 	switch {
-	case errors.As(err, &up):
-		return upstreamFailure(up.Kind)
 	case errors.Is(err, singleflight.ErrLeadTime), errors.Is(err, context.DeadlineExceeded):
+		// It comes first: the exchange that it broke off has an error, too.
 		return failure{504, "http_response_timeout", "the upstream did not answer in time"}
+	case errors.As(err, &up) && up.Kind != upstream.Canceled:
+		return upstreamFailure(up.Kind)
 	case errors.Is(err, singleflight.ErrTooManyReaders), errors.Is(err, singleflight.ErrTooManyFlights),
 		errors.Is(err, singleflight.ErrClosed):
 		return failure{503, "http_request_denied", "too much to do at this moment"}

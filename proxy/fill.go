@@ -22,8 +22,11 @@ const staleKeep = time.Hour
 // head is what a fill tells its readers before the body: a response's head in
 // the forms in which it is used. It is immutable.
 type head struct {
-	// entry is the whole answer where it was found or confirmed in the store;
-	// there is no body in the flight then, and only Reason counts of the rest.
+	// found says that there is nothing to tell: another fill has stored an
+	// object meanwhile, and each request had better look for itself.
+	found bool
+	// entry is the whole answer where a 304 confirmed it; there is no body in
+	// the flight then, and only reason counts of the rest.
 	entry *entry
 
 	meta   cache.Meta
@@ -87,7 +90,7 @@ func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 	now := time.Now()
 	if e, _ := j.h.find(&j.key, j.fields, now); e != nil {
 		if cache.Decide(e.Object, j.rq, now).Action == cache.Serve {
-			return w.Head(&head{entry: e}, singleflight.Store)
+			return w.Head(&head{found: true}, singleflight.Store)
 		}
 	}
 	resp, requested, err := j.fetch(ctx, j.stale)
@@ -176,21 +179,21 @@ func frame(length int64) int64 {
 }
 
 // remember writes down, before anybody is told of the head, what the next
-// requests for the key must know: that it varies, or that it cannot be shared.
+// requests for the key must know: that it varies, or that its answers are not to
+// be waited for.
 func (j *job) remember(hd *head) {
-	key := string(j.key.bytes[:j.key.primary])
-	switch hd.reason {
-	case cache.None:
-		j.h.rememberVary(j.key.hash, key, hd.meta.Vary)
-	case cache.Authorization:
-		j.h.markUncacheable(personal(key), hd.reason)
-	case cache.RequestNoStore, cache.Truncated:
-	default:
-		if hd.meta.Status < 500 {
-			j.h.markUncacheable(key, hd.reason)
-		}
+	switch {
+	case hd.reason == cache.None:
+		j.h.rememberVary(j.key.hash, string(j.key.bytes[:j.key.primary]), hd.meta.Vary)
+	case hd.reason != cache.RequestNoStore && speaksOfResource(hd.meta.Status):
+		j.h.mark(appendMark(nil, j.key.bytes, hasCredentials(j.fields)), hd.reason)
 	}
 }
+
+// speaksOfResource reports whether a status says something about what was asked
+// for, rather than about how it was asked or how the server fares. One odd
+// request shall not undo the collapsing of all others.
+func speaksOfResource(status int) bool { return status < 400 || status == 404 || status == 410 }
 
 // rememberVary notes by which fields a key's variants are told apart, or that
 // they no longer are.
@@ -203,24 +206,30 @@ func (h *Handler) rememberVary(hash uint64, key string, vary []string) {
 	}
 }
 
-func (h *Handler) markUncacheable(key string, why cache.Reason) {
+// appendMark appends the name under which the index has the mark of a key and
+// variant, beside its Vary record: that answers could not be shared. What a
+// request with credentials brought about holds for such requests only.
+func appendMark(dst, key []byte, credentials bool) []byte {
+	dst = append(append(dst, key...), 0)
+	if credentials {
+		return append(dst, 'c')
+	}
+	return append(dst, 'u')
+}
+
+func hasCredentials(fields wire.Fields) bool {
+	return fields.Has("Authorization") || fields.Has("Cookie")
+}
+
+func (h *Handler) mark(name []byte, why cache.Reason) {
 	now := time.Now()
-	h.index.Put(xxhash.Sum64String(key), key, memory.Record{
+	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{
 		Kind: memory.Uncacheable, Reason: why, Until: now.Add(h.opts.UncacheableTTL),
 	}, now)
 }
 
-// personal is the name under which a key is remembered whose answers are not
-// for everyone only because the requests carry credentials.
-func personal(key string) string { return key + "\x00credentials" }
-
-// isPersonal reports whether a request with credentials need not wait.
-func (c *call) isPersonal() bool {
-	if !c.fields.Has("Authorization") {
-		return false
-	}
-	key := personal(string(c.key.bytes[:c.key.primary]))
-	_, ok := c.h.index.Lookup(xxhash.Sum64String(key), key, c.now)
+func (h *Handler) isMarked(name []byte, now time.Time) bool {
+	_, ok := h.index.Lookup(xxhash.Sum64(name), view(name), now)
 	return ok
 }
 
@@ -234,8 +243,7 @@ func verdict(hd *head, fields wire.Fields) singleflight.Verdict {
 		return singleflight.Store
 	case hd.reason == cache.TooLarge:
 		return singleflight.Share
-	case hd.meta.Status >= 500 && hd.reason == cache.NoFreshness &&
-		!fields.Has("Authorization") && !fields.Has("Cookie"):
+	case hd.meta.Status >= 500 && hd.reason == cache.NoFreshness && !hasCredentials(fields):
 		return singleflight.Share
 	}
 	return singleflight.Private
@@ -256,6 +264,7 @@ func (j *job) confirm(w *singleflight.Writer[*head], resp *upstream.Response, re
 	if fresh == nil {
 		return false, nil
 	}
+	fresh.Epoch = j.epoch // it was asked about after the fill began
 	e, err := j.entry(fresh)
 	if err != nil {
 		return true, err

@@ -37,10 +37,12 @@ func appendForwarded(dst wire.Fields, ctx *fasthttp.RequestCtx, t target, fields
 }
 
 // isReplaced reports whether the proxy writes the field itself, or answers for
-// it: who a client says that it is, or was asked for, is not passed on.
+// it: who a client says that it is, or was asked for, is not passed on. A name
+// with underscores is the same one to a server that follows CGI (RFC 3875,
+// section 4.1.18).
 func isReplaced(name string) bool {
 	const forwardedBy = "X-Forwarded-"
-	if len(name) > len(forwardedBy) && wire.EqualFold(name[:len(forwardedBy)], forwardedBy) {
+	if len(name) > len(forwardedBy) && isAlias(name[:len(forwardedBy)], forwardedBy) {
 		return true
 	}
 	switch len(name) {
@@ -52,11 +54,26 @@ func isReplaced(name string) bool {
 		// It was answered with 100 or 417 already.
 		return wire.EqualFold(name, "Expect")
 	case 9:
-		return wire.EqualFold(name, "Forwarded") || wire.EqualFold(name, "X-Real-IP")
+		return wire.EqualFold(name, "Forwarded") || isAlias(name, "X-Real-IP")
 	case 14:
-		return wire.EqualFold(name, "Content-Length")
+		return isAlias(name, "Content-Length")
+	case 17:
+		return isAlias(name, "Transfer-Encoding")
 	}
 	return false
+}
+
+// isAlias reports whether name is want, which is not made of letters alone, or
+// has underscores for its hyphens.
+func isAlias(name, want string) bool {
+	for i := range len(want) {
+		if c := name[i]; c != '_' || want[i] != '-' {
+			if !wire.EqualFold(name[i:i+1], want[i:i+1]) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // via returns the Via list with this proxy at its end.

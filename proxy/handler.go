@@ -40,6 +40,9 @@ type Options struct {
 	// UncacheableTTL is how long a key whose answer could not be shared is
 	// remembered: its requests do not wait for one another.
 	UncacheableTTL time.Duration
+	// FillTimeout is how long a client waits for the next bytes of a fill, and a
+	// fill for clients none of which takes any.
+	FillTimeout time.Duration
 	// ReadTimeout and WriteTimeout bound the silence between two reads of a
 	// request body and two writes of a response.
 	ReadTimeout, WriteTimeout time.Duration
@@ -62,6 +65,7 @@ type Handler struct {
 
 	draining  atomic.Bool
 	lingering sync.WaitGroup
+	lingerers atomic.Int64 // how many there are in lingering
 }
 
 // New builds a handler.
@@ -82,13 +86,16 @@ func New(o Options) (*Handler, error) {
 		index:  memory.NewIndex(o.IndexEntries),
 		epochs: memory.NewEpochs(0),
 	}
+	for _, r := range h.routes {
+		r.scope = keyScope(r.Upstream.Stats().Name, r.Key)
+	}
 	h.flights = singleflight.New(singleflight.Options[*head]{
 		MaxFlights:  o.MaxFills,
 		MaxReaders:  o.MaxWaiters,
 		MaxBuffered: o.Memory,
 		Keep:        o.MaxObject,
 		MaxLead:     o.LeadTimeout,
-		ReadWait:    o.ReadTimeout,
+		ReadWait:    o.FillTimeout,
 		OnPanic: func(_ string, p *singleflight.PanicError) {
 			h.log.Error("panic in a fill", "panic", p.Value, "stack", string(p.Stack))
 		},
@@ -100,10 +107,11 @@ func New(o Options) (*Handler, error) {
 
 // Serve answers one request. It is a fasthttp.RequestHandler for a server with
 // StreamRequestBody, NoDefaultDate, NoDefaultContentType and
-// DisableHeaderNamesNormalizing.
+// DisableHeaderNamesNormalizing, and without LazyRequestTime. The answer's body
+// is written after it has returned. It may be called concurrently.
 func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	c := h.calls.Get().(*call)
-	c.begin(h, ctx)
+	c.begin(h, ctx, ctx.Time())
 	defer h.end(c)
 	c.serve()
 }
@@ -113,9 +121,10 @@ func (h *Handler) end(c *call) {
 	if p := recover(); p != nil {
 		h.log.Error("panic while answering a request", "panic", p, "stack", string(debug.Stack()))
 		c.ctx.Response.Reset()
-		c.ctx.Response.Header.SetConnectionClose()
 		c.say(500, "proxy_internal_error", "the proxy could not complete the request")
+		c.ctx.Response.Header.SetConnectionClose()
 	}
+	c.release()
 	c.count.status[min(c.ctx.Response.StatusCode()/100, len(c.count.status)-1)].Add(1)
 	if !c.streaming {
 		c.count.inFlight.Add(-1)
@@ -143,9 +152,12 @@ func (h *Handler) ServeMalformed(ctx *fasthttp.RequestCtx, err error) {
 		status, why = 408, "the request did not arrive in time"
 	}
 	c := h.calls.Get().(*call)
-	c.begin(h, ctx)
+	c.begin(h, ctx, time.Now())
 	defer h.end(c)
 	c.refuse(status, why)
+	if status != 408 { // its client may be sending yet
+		h.linger(ctx.Conn())
+	}
 }
 
 // Drain makes each answer from now on the last one on its connection.
@@ -165,11 +177,18 @@ type View struct {
 	Requests Stats
 	Flights  singleflight.Stats
 	Memory   memory.Stats
+	Index    memory.IndexStats
+	// Lingering counts the closed connections that are read from for another
+	// moment, so that their clients see the answer.
+	Lingering int64
 }
 
 // View returns the counters at this moment.
 func (h *Handler) View() View {
-	return View{Requests: h.counts.sum(), Flights: h.flights.Stats(), Memory: h.store.Stats()}
+	return View{
+		Requests: h.counts.sum(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
+		Lingering: h.lingerers.Load(),
+	}
 }
 
 // entry is a stored object with the head that answers a full hit. Nobody

@@ -16,11 +16,17 @@ import (
 // answers with origin. All of it ends with the test.
 func newTestHandler(tb testing.TB, origin fasthttp.RequestHandler) *Handler {
 	tb.Helper()
+	return newHandlerFor(tb, serveOn(tb, &fasthttp.Server{Handler: origin}))
+}
+
+// serveOn lets s serve on a free port until the test ends, and returns its
+// address.
+func serveOn(tb testing.TB, s *fasthttp.Server) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &fasthttp.Server{Handler: origin}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	tb.Cleanup(func() {
@@ -29,8 +35,15 @@ func newTestHandler(tb testing.TB, origin fasthttp.RequestHandler) *Handler {
 		}
 		<-done
 	})
+	return l.Addr().String()
+}
+
+// newHandlerFor returns a handler with one route to one server. When the test
+// ends nothing may be in flight any more.
+func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Handler {
+	tb.Helper()
 	pool, err := upstream.New(upstream.Options{
-		Name: "app", Servers: []upstream.Server{{ID: "a", Address: l.Addr().String(), Weight: 1}},
+		Name: "app", Servers: []upstream.Server{{ID: "a", Address: server, Weight: 1}},
 		ConnectTimeout: time.Second, ResponseTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
 		WriteTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, MaxConnections: 64, Attempts: 1,
 	})
@@ -46,20 +59,31 @@ func newTestHandler(tb testing.TB, origin fasthttp.RequestHandler) *Handler {
 		}
 		key = append(key, part)
 	}
-	h, err := New(Options{
+	o := Options{
 		Routes: []Route{{PathPrefix: "/", Upstream: pool, Cache: true, Key: key}},
 		Memory: 64 << 20, MaxObject: 8 << 20, IndexEntries: 1 << 10,
 		WaitTimeout: 5 * time.Second, LeadTimeout: 10 * time.Second, MaxWaiters: 1000, MaxFills: 100,
-		UncacheableTTL: time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
-	})
+		UncacheableTTL: time.Minute, FillTimeout: 5 * time.Second,
+		ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	h, err := New(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
+		waitFor(tb, "all requests to end", func() bool { return h.View().Requests.InFlight == 0 })
 		if err := h.Close(context.Background()); err != nil {
 			tb.Error(err)
 		}
 		pool.Close()
+		for _, s := range pool.Stats().Servers {
+			if s.InFlight != 0 || s.Open != 0 {
+				tb.Errorf("left behind: %d exchanges, %d connections", s.InFlight, s.Open)
+			}
+		}
 	})
 	return h
 }

@@ -13,9 +13,10 @@ import (
 )
 
 // appendHead appends a response head as fasthttp can read it. length is the
-// body's: a number of bytes, or wire.Chunked for one whose end is not known
-// yet. A Content-Length among fields stays only where the response has no body
-// of its own (to HEAD, or 304) and length is 0.
+// body's: a number of bytes, wire.Chunked for one whose end is not known yet, or
+// wire.UntilClose where nothing is to be said of it. A Content-Length among
+// fields stays only where the response has no body of its own (to HEAD, or 304)
+// and length is 0.
 func appendHead(dst []byte, status int, fields wire.Fields, length int64) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
@@ -40,7 +41,7 @@ func appendHead(dst []byte, status int, fields wire.Fields, length int64) []byte
 		dst = wire.AppendField(dst, f.Name, f.Value)
 	}
 	switch {
-	case framed || !hasContent(status):
+	case framed || !hasContent(status) || length == wire.UntilClose:
 	case length < 0:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	default:
@@ -75,6 +76,9 @@ func (r *headReader) read(h *fasthttp.ResponseHeader, status int, fields wire.Fi
 	}
 	if err := h.Read(r.bufio); err != nil {
 		return fmt.Errorf("response head: %w", err)
+	}
+	if length == wire.UntilClose {
+		h.ResetConnectionClose() // which is what fasthttp takes it for
 	}
 	return nil
 }

@@ -48,6 +48,20 @@ func ParseKeyPart(s string) (KeyPart, error) {
 	return KeyPart{}, fmt.Errorf("%q is not a key part: want scheme, host, path, query, header:NAME or cookie:NAME", s)
 }
 
+// keyScope returns what the keys of a route begin with, so that two requests
+// share an object only if one upstream is asked by the same parts.
+func keyScope(upstream string, parts []KeyPart) []byte {
+	b := appendPart(nil, upstream)
+	b = binary.AppendUvarint(b, uint64(len(parts)))
+	for _, p := range parts {
+		b = append(b, byte(p.kind))
+		if p.name != "" {
+			b = appendPart(b, p.name)
+		}
+	}
+	return b
+}
+
 // appendKey appends the canonical key of a request: each part behind its
 // length, so that no two lists of parts give the same bytes.
 func appendKey(dst []byte, parts []KeyPart, t target, fields wire.Fields) []byte {

@@ -13,6 +13,9 @@ const (
 	// answer, and lingerStep how late the end of the answer is noticed.
 	lingerTime = 2 * time.Second
 	lingerStep = 20 * time.Millisecond
+	// maxLingering bounds the connections that are read from at a time; those
+	// beyond are closed without it.
+	maxLingering = 1024
 	// smallRest is how much of an unread request body fasthttp may be left to
 	// read: it drains up to 256 KiB and goes on with the connection.
 	smallRest = 64 << 10
@@ -26,11 +29,18 @@ const (
 //
 // It is for the last answer of a connection, while nobody else reads from it.
 func (h *Handler) linger(conn net.Conn) {
+	// Where it cannot be had the connection is closed without it.
+	if h.lingerers.Add(1) > maxLingering {
+		h.lingerers.Add(-1)
+		return
+	}
 	f, err := secondDescriptor(conn)
 	if err != nil {
-		return // The connection is closed without it, as it would have been.
+		h.lingerers.Add(-1)
+		return
 	}
 	h.lingering.Go(func() {
+		defer h.lingerers.Add(-1)
 		buf := h.copies.Get().(*[]byte)
 		defer h.copies.Put(buf)
 		drain(f, conn, *buf)

@@ -19,8 +19,10 @@ type Route struct {
 	Upstream *upstream.Pool
 	// Cache says whether answers may be stored, reused and shared.
 	Cache bool
-	// Key lists what tells two requests apart.
+	// Key lists what tells two requests to one upstream apart.
 	Key []KeyPart
+
+	scope []byte // of the keys, set by New
 }
 
 // routes is the route table, best match first.

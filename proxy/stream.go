@@ -12,8 +12,12 @@ import (
 	"ringfence/proxy/wire"
 )
 
-// copyBuffer is how much of a body is moved at a time.
-const copyBuffer = 32 << 10
+const (
+	// copyBuffer is how much of a body is moved at a time.
+	copyBuffer = 32 << 10
+	// maxWrite is how much a client must take within the write timeout.
+	maxWrite = 64 << 10
+)
 
 // stream hands an answer's body to fasthttp as it arrives. It takes over the
 // request's accounting, which ends with Close.
@@ -22,49 +26,29 @@ type stream struct {
 	h      *Handler
 	count  *stripe
 	conn   net.Conn
-	length int64        // bytes, or below 0 for chunks
+	length int64        // bytes, wire.Chunked, or wire.UntilClose
 	body   *requestBody // of the request, nil for none
 	closed bool
 }
 
-// stream sets the body of the answer, and its length in bytes or below 0.
+// stream sets the body of the answer, and its length in bytes or wire.Chunked.
+// It takes src over.
 func (c *call) stream(src io.ReadCloser, length int64) {
 	s := &stream{src: src, h: c.h, count: c.count, conn: c.ctx.Conn(), length: length, body: c.body}
-	c.streaming = true
-	if length < 0 && !c.ctx.Request.Header.IsHTTP11() && !c.ctx.IsHead() {
-		c.untilClose(s)
+	c.src, c.streaming = nil, true
+	resp := &c.ctx.Response
+	resp.ImmediateHeaderFlush = true
+	if length >= 0 || c.ctx.Request.Header.IsHTTP11() {
+		resp.SetBodyStream(s, int(length))
 		return
 	}
-	c.ctx.Response.ImmediateHeaderFlush = true
-	c.ctx.Response.SetBodyStream(s, int(length))
-}
-
-// untilClose streams to an HTTP/1.0 client, which knows no chunks: the body
-// ends with the connection (RFC 9112, section 6.3).
-func (c *call) untilClose(s *stream) {
-	h := &c.ctx.Response.Header
-	h.SetContentLength(0)
-	h.Del("Content-Length")
-	h.SetConnectionClose()
-	head := append([]byte(nil), h.Header()...)
-	c.ctx.HijackSetNoResponse(true)
-	c.ctx.Hijack(func(net.Conn) {
-		defer func() { _ = s.Close() }()
-		if _, err := s.out(s.conn).Write(head); err != nil {
-			return
-		}
-		if _, err := s.WriteTo(s.conn); err != nil {
-			abort(s.conn)
-		}
-	})
-}
-
-// abort makes the peer see a reset instead of a regular end, where the
-// connection can do that.
-func abort(conn net.Conn) {
-	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
-		_ = tcp.SetLinger(0)
-	}
+	// An HTTP/1.0 client knows no chunks: the body ends with the connection
+	// (RFC 9112, section 6.3). fasthttp knows no such body, so it is told of an
+	// empty one.
+	s.length = wire.UntilClose
+	resp.SetBodyStream(s, 0)
+	resp.Header.Del("Content-Length")
+	resp.Header.SetConnectionClose()
 }
 
 // Read implements io.Reader.
@@ -73,25 +57,37 @@ func (s *stream) Read(p []byte) (int, error) { return s.src.Read(p) }
 // SupportsBodyWriteTo tells fasthttp to use WriteTo.
 func (s *stream) SupportsBodyWriteTo() bool { return true }
 
-// WriteTo moves the body to w. A body of known length goes to the connection
-// itself, past fasthttp's buffer, which is empty once the head was flushed: so
-// each byte leaves when it comes.
+// WriteTo moves the body to w. Unless it is sent in chunks it goes to the
+// connection itself, past fasthttp's buffer, which is empty once the head was
+// flushed: so each byte leaves when it comes.
 func (s *stream) WriteTo(w io.Writer) (n int64, err error) {
-	if s.length >= 0 {
-		w = s.out(s.conn)
-	} else {
-		w = &out{conn: s.conn, w: w, timeout: s.h.opts.WriteTimeout}
+	if s.length != wire.Chunked {
+		w = s.conn
 	}
+	w = &out{conn: s.conn, w: w, timeout: s.h.opts.WriteTimeout}
 	if wt, ok := s.src.(io.WriterTo); ok {
 		n, err = wt.WriteTo(w)
 	} else {
 		n, err = s.copy(w)
 	}
 	s.count.bytes.Add(uint64(n))
-	if err == nil && s.length >= 0 && n != s.length {
+	switch {
+	case s.length >= 0 && err == nil && n != s.length:
 		err = io.ErrUnexpectedEOF
+	case s.length == wire.UntilClose && err == nil:
+		n = 0 // the empty body that fasthttp knows of
+	case s.length == wire.UntilClose:
+		abort(s.conn)
 	}
 	return n, err
+}
+
+// abort makes the peer see a reset instead of a regular end, where the
+// connection can do that.
+func abort(conn net.Conn) {
+	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
+		_ = tcp.SetLinger(0)
+	}
 }
 
 func (s *stream) copy(w io.Writer) (n int64, err error) {
@@ -136,20 +132,23 @@ type out struct {
 	set     time.Time
 }
 
-func (s *stream) out(conn net.Conn) *out {
-	return &out{conn: conn, w: conn, timeout: s.h.opts.WriteTimeout}
-}
-
-// Write implements io.Writer.
-func (o *out) Write(p []byte) (int, error) {
-	// As in the upstream's connections: the clock is cheaper than the timer.
-	if now := time.Now(); now.Sub(o.set) >= o.timeout/8 {
-		o.set = now
-		if err := o.conn.SetWriteDeadline(now.Add(o.timeout)); err != nil {
-			return 0, err
+// Write implements io.Writer. It writes no more than maxWrite bytes at a time,
+// so that what has to leave within the timeout does not grow with p.
+func (o *out) Write(p []byte) (n int, err error) {
+	for {
+		// As in the upstream's connections: the clock is cheaper than the timer.
+		if now := time.Now(); now.Sub(o.set) >= o.timeout/8 {
+			o.set = now
+			if err := o.conn.SetWriteDeadline(now.Add(o.timeout)); err != nil {
+				return n, err
+			}
+		}
+		m, err := o.w.Write(p[:min(len(p), maxWrite)])
+		n += m
+		if p = p[m:]; err != nil || len(p) == 0 {
+			return n, err
 		}
 	}
-	return o.w.Write(p)
 }
 
 // requestBody reads a client's body and bounds the silence between two reads.

@@ -86,8 +86,10 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 	cancel()
 	r := <-done
-	if lost := r.Lost() - r.Outcomes[load.Refused] - r.Outcomes[load.Canceled]; r.err != nil || lost > 0 {
-		rec := o.Record()
+	// One handshake may be under way in the kernel at the moment in which the
+	// listener closes: that connection is reset, and nobody can help it.
+	rec := o.Record()
+	if lost := r.Lost() - r.Outcomes[load.Refused] - r.Outcomes[load.Canceled]; r.err != nil || lost > 1 || rec.Complete != rec.Total {
 		t.Errorf("lost %d of %d: %v, %v; %d requests reached the origin, %d were answered",
 			lost, r.Sent, r.Outcomes, r.Example, rec.Total, rec.Complete)
 	}

@@ -66,6 +66,7 @@ func (m metrics) requests(st State) {
 		m.counter("fills_unstored_total", "Fills that were not stored, by why.", n, label{"reason", reason.String()})
 	}
 	m.gauge("client_connections", "Open client connections.", float64(st.Connections))
+	m.gauge("client_connections_lingering", "Closed connections whose clients are still sending.", float64(st.Proxy.Lingering))
 	m.counter("client_connections_rejected_total", "Client connections over the limit.", st.Rejected)
 }
 
@@ -94,6 +95,10 @@ func (m metrics) memory(st State) {
 	m.counter("memory_evicted_total", "Objects that made room for others.", s.Evicted)
 	m.counter("memory_expired_total", "Objects that outlived their use.", s.Expired)
 	m.counter("memory_refused_total", "Objects that the tier did not let in.", s.Refused)
+	x := st.Proxy.Index
+	m.gauge("index_entries", "Vary records and marks of what could not be shared.", float64(x.Entries))
+	m.gauge("index_limit", "Bound on them.", float64(x.Limit))
+	m.counter("index_evicted_total", "Those that made room for others before their time.", x.Evicted)
 }
 
 func (m metrics) upstreams(st State) {

@@ -15,6 +15,7 @@ type status struct {
 	Requests    requestStatus    `json:"requests"`
 	Flights     flightStatus     `json:"flights"`
 	Memory      memoryStatus     `json:"memory"`
+	Index       indexStatus      `json:"index"`
 	Upstreams   []upstreamStatus `json:"upstreams"`
 }
 
@@ -38,6 +39,11 @@ type memoryStatus struct {
 	Bytes    int64 `json:"bytes"`
 	MaxBytes int64 `json:"max_bytes"`
 	Entries  int64 `json:"entries"`
+}
+
+type indexStatus struct {
+	Entries int64 `json:"entries"`
+	Limit   int64 `json:"limit"`
 }
 
 type upstreamStatus struct {
@@ -71,6 +77,7 @@ func statusOf(st State, version string) status {
 		},
 		Flights: flightStatus{InProgress: p.Flights.Flights, Waiting: p.Flights.Waiting, Buffered: p.Flights.Buffered},
 		Memory:  memoryStatus{Bytes: p.Memory.Bytes, MaxBytes: p.Memory.MaxBytes, Entries: p.Memory.Entries},
+		Index:   indexStatus{Entries: p.Index.Entries, Limit: p.Index.Limit},
 	}
 	for _, u := range st.Upstreams {
 		pool := upstreamStatus{Name: u.Name}

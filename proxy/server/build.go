@@ -2,6 +2,7 @@ package server
 
 import (
 	"log/slog"
+	"time"
 
 	"ringfence/health"
 	"ringfence/proxy"
@@ -94,6 +95,8 @@ func handlerOptions(cfg config.Config, pools map[string]*upstream.Pool, log *slo
 			lead += u.ConnectTimeout
 		}
 		o.LeadTimeout = max(o.LeadTimeout, lead)
+		// The upstream's silence is the pool's to end: this is a moment more.
+		o.FillTimeout = max(o.FillTimeout, u.ReadTimeout+time.Second, cfg.Server.WriteTimeout)
 	}
 	return o, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -31,12 +32,44 @@ func (g gate) shut() error { return g.SetDeadline(time.Now().Add(acceptGrace)) }
 // the last Accept would be reset.
 func (g gate) Accept() (net.Conn, error) {
 	c, err := g.TCPListener.Accept()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// The end of the deadline is what ends; a failure to close changes nothing.
-		_ = g.Close()
-		return nil, io.EOF
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return c, err
 	}
-	return c, err
+	// The end of the deadline may be noticed late, and Accept looks no more.
+	if c := g.last(); c != nil {
+		return c, nil
+	}
+	// The end of the deadline is what ends; a failure to close changes nothing.
+	_ = g.Close()
+	return nil, io.EOF
+}
+
+// last takes a connection out of the kernel's queue. Where there is none it
+// shuts the queue in the same breath, and returns nil: a handshake that comes
+// between the two is the only one that can still be reset.
+func (g gate) last() net.Conn {
+	raw, err := g.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	fd := -1
+	if raw.Control(func(listener uintptr) {
+		fd, _, err = syscall.Accept4(int(listener), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+		if err != nil {
+			// Close follows: it is too late to do anything about an error.
+			_ = syscall.Shutdown(int(listener), syscall.SHUT_RD)
+		}
+	}) != nil || err != nil {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), "queued connection")
+	c, err := net.FileConn(f)
+	// The connection has a descriptor of its own.
+	_ = f.Close()
+	if err != nil {
+		return nil
+	}
+	return c
 }
 
 // Close implements net.Listener. A second Close does nothing.

@@ -1,0 +1,140 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"ringfence/health"
+	"ringfence/proxy"
+	"ringfence/proxy/cache"
+	"ringfence/proxy/cache/memory"
+	"ringfence/proxy/upstream"
+	"ringfence/singleflight"
+)
+
+// busy is a state in which every kind of figure occurs.
+func busy() State {
+	return State{
+		Proxy: proxy.View{
+			Requests: proxy.Stats{
+				InFlight: 3, Hits: 5, Stored: 2, Collapsed: 7, Refused: 1, Bytes: 1 << 20,
+				Forwarded: map[cache.Reason]uint64{cache.Miss: 4}, Unstored: map[cache.Reason]uint64{cache.Private: 6},
+				Status: [6]uint64{0, 0, 9, 8, 0, 1},
+			},
+			Flights:   singleflight.Stats{Flights: 2, Waiting: 3, Buffered: 4096},
+			Memory:    memory.Stats{Bytes: 10, MaxBytes: 20, Entries: 1},
+			Index:     memory.IndexStats{Entries: 2, Limit: 64},
+			Lingering: 1,
+		},
+		Upstreams: []upstream.Stats{{Name: "app", Panics: 1, Servers: []upstream.ServerStats{
+			{
+				Server: upstream.Server{ID: "a", Address: "127.0.0.1:1", Weight: 2}, Up: true, InFlight: 1, Open: 2, Idle: 1,
+				Requests: 9, Failures: map[upstream.Kind]uint64{upstream.Refused: 3},
+				Check: health.Status{Since: time.Unix(1e9, 0).UTC(), Result: "200"},
+			},
+			{Server: upstream.Server{ID: "b", Address: "127.0.0.1:2", Weight: 1}},
+		}}},
+		Connections: 4, Rejected: 2,
+	}
+}
+
+func ask(t *testing.T, o Options, method, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	New(o).ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	return w
+}
+
+func options(ready bool) Options {
+	return Options{State: busy, Ready: func() bool { return ready }, Version: "1.2.3"}
+}
+
+func TestPaths(t *testing.T) {
+	for _, tt := range []struct {
+		method, path string
+		ready        bool
+		status       int
+		says         string
+	}{
+		{"GET", "/", true, 200, "/api/status"},
+		{"GET", "/healthz", false, 200, "ok"},
+		{"GET", "/readyz", true, 200, "ready"},
+		{"GET", "/readyz", false, 503, "not ready"},
+		{"HEAD", "/readyz", true, 200, ""},
+		{"POST", "/readyz", true, 405, ""},
+		{"GET", "/nothing", true, 404, ""},
+	} {
+		w := ask(t, options(tt.ready), tt.method, tt.path)
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.says) {
+			t.Errorf("%s %s: %d %q", tt.method, tt.path, w.Code, w.Body)
+		}
+	}
+}
+
+// The names in the status are an interface: a change of one breaks somebody.
+func TestStatus(t *testing.T) {
+	w := ask(t, options(true), "GET", "/api/status")
+	if got := w.Header().Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type %q", got)
+	}
+	var got, want any
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	const text = `{
+	"version": "1.2.3", "connections": 4,
+	"requests": {"in_flight": 3, "hits": 5, "forwarded": {"uri-miss": 4}, "unstored": {"private": 6},
+		"stored": 2, "collapsed": 7, "refused": 1},
+	"flights": {"in_progress": 2, "waiting": 3, "buffered_bytes": 4096},
+	"memory": {"bytes": 10, "max_bytes": 20, "entries": 1},
+	"index": {"entries": 2, "limit": 64},
+	"upstreams": [{"name": "app", "servers": [
+		{"id": "a", "address": "127.0.0.1:1", "weight": 2, "up": true, "since": "2001-09-09T01:46:40Z",
+			"last_check": "200", "in_flight": 1, "connections": 2, "idle_connections": 1, "requests": 9,
+			"failures": {"connection_refused": 3}},
+		{"id": "b", "address": "127.0.0.1:2", "weight": 1, "up": false,
+			"in_flight": 0, "connections": 0, "idle_connections": 0, "requests": 0, "failures": {}}]}]}`
+	if err := json.Unmarshal([]byte(text), &want); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := json.MarshalIndent(got, "", " ")
+	b, _ := json.MarshalIndent(want, "", " ")
+	if string(a) != string(b) {
+		t.Errorf("got %s\nwant %s", a, b)
+	}
+}
+
+// The metrics are well-formed and named as Prometheus asks.
+func TestMetrics(t *testing.T) {
+	w := ask(t, options(true), http.MethodGet, "/metrics")
+	problems, err := promlint.New(bytes.NewReader(w.Body.Bytes())).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	lines := strings.Split(w.Body.String(), "\n")
+	for _, want := range []string{
+		`ringfence_build_info{version="1.2.3"} 1`,
+		`ringfence_requests_total{outcome="hit"} 5`, `ringfence_requests_total{outcome="uri-miss"} 4`,
+		`ringfence_responses_total{class="2xx"} 9`, `ringfence_responses_total{class="5xx"} 1`,
+		`ringfence_requests_in_flight 3`, `ringfence_fills_unstored_total{reason="private"} 6`,
+		`ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
+		`ringfence_upstream_server_up{server="a",upstream="app"} 1`,
+		`ringfence_upstream_server_up{server="b",upstream="app"} 0`,
+		`ringfence_upstream_server_failures_total{kind="connection_refused",server="a",upstream="app"} 3`,
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("no line %s", want)
+		}
+	}
+}
