@@ -7,22 +7,25 @@ import (
 )
 
 const (
-	minTable   = 1 << 8
+	minTable   = 1 << 7
 	maxTable   = 1 << laneBits
-	tableStep  = 4
+	tableStep  = 2
 	sparsity   = 4 // cells of the table per occupied cell, at least
 	memberUnit = 8 // cells a member may occupy, at most; also the step of the unit
 
-	// One mixed word gives the places of several probes.
+	// One mixed word gives the places of several probes, and a round takes two
+	// words: one of the eight probes is mostly accepted, so that the branch
+	// behind the round is mostly predicted.
 	laneBits = 16
 	lanes    = 64 / laneBits
+	words    = 2
 
 	// patience times the probes a key expects to need are made, while all
 	// members are live, before it falls back to rendezvous: at full factors
 	// that befalls one key in e^16. maxRounds bounds it where very unequal
 	// weights leave most of the table closed.
 	patience  = 16
-	maxRounds = 1024
+	maxRounds = 512
 
 	// whole is the threshold that accepts every probe.
 	whole = math.MaxUint32
@@ -32,7 +35,7 @@ const (
 type table struct {
 	// unit is the weight that fills one cell.
 	unit int
-	// rounds bounds the probing, at lanes probes each.
+	// rounds bounds the probing, at words times lanes probes each.
 	rounds uint32
 	// kinds says of each cell whose it is: 0 for nobody's, else 1 plus twice
 	// the member, plus 1 if the member's weight does not fill the cell.
@@ -70,7 +73,7 @@ func newTable(p *placement) *table {
 		rounds: maxRounds,
 		kinds:  make([]uint16, size),
 	}
-	if n := patience * float64(size) / capacity / lanes; n < maxRounds {
+	if n := patience * float64(size) / capacity / (words * lanes); n < maxRounds {
 		t.rounds = uint32(math.Ceil(n))
 	}
 	mask := uint16(size - 1)
@@ -161,31 +164,52 @@ func (w *Walk) probe() (uint16, bool) {
 }
 
 // scan returns the first round, from round on, that meets an open cell, and
-// the kind of the first it meets; or limit and 0. Most probes meet none, so
-// this is the hot loop.
+// the kind of the first it meets; or limit and 0. This is the hot loop. Within
+// a round nothing branches: the probes are looked at from the last to the first,
+// and each open one takes the place of those behind it.
 func scan(open []uint16, hash uint64, round, limit uint32) (uint32, uint16) {
 	if len(open) == 0 {
 		return limit, 0 // Never: it lets the compiler drop the bounds checks.
 	}
 	mask := uint64(len(open) - 1)
-	hash += uint64(round) * gamma
 	for ; round < limit; round++ {
-		hash += gamma
-		x := mix(hash)
-		if kind := open[x&mask]; kind != 0 {
-			return round, kind
+		kind := uint16(0)
+		x := word(hash, round, 1)
+		if k := open[x>>(3*laneBits)&mask]; k != 0 {
+			kind = k
 		}
-		if kind := open[x>>laneBits&mask]; kind != 0 {
-			return round, kind
+		if k := open[x>>(2*laneBits)&mask]; k != 0 {
+			kind = k
 		}
-		if kind := open[x>>(2*laneBits)&mask]; kind != 0 {
-			return round, kind
+		if k := open[x>>laneBits&mask]; k != 0 {
+			kind = k
 		}
-		if kind := open[x>>(3*laneBits)&mask]; kind != 0 {
+		if k := open[x&mask]; k != 0 {
+			kind = k
+		}
+		x = word(hash, round, 0)
+		if k := open[x>>(3*laneBits)&mask]; k != 0 {
+			kind = k
+		}
+		if k := open[x>>(2*laneBits)&mask]; k != 0 {
+			kind = k
+		}
+		if k := open[x>>laneBits&mask]; k != 0 {
+			kind = k
+		}
+		if k := open[x&mask]; k != 0 {
+			kind = k
+		}
+		if kind != 0 {
 			return round, kind
 		}
 	}
 	return limit, 0
+}
+
+// word returns the bits of four probes: word i of a round.
+func word(hash uint64, round, i uint32) uint64 {
+	return mix(hash + uint64(words*round+i+1)*gamma)
 }
 
 // round returns the member that the probes of the present round lead to, if
@@ -193,8 +217,9 @@ func scan(open []uint16, hash uint64, round, limit uint32) (uint32, uint16) {
 func (w *Walk) round() (uint16, bool) {
 	r := w.ring
 	mask := uint64(len(r.open) - 1)
-	x := mix(w.hash + uint64(w.step+1)*gamma)
-	for lane := range uint64(lanes) {
+	for probe := range uint64(words * lanes) {
+		x := word(w.hash, w.step, uint32(probe/lanes))
+		lane := probe % lanes
 		kind := r.open[x>>(laneBits*lane)&mask]
 		if kind == 0 {
 			continue

@@ -18,11 +18,10 @@
 //   - Adding a member, or weight, moves the share it gains, and at times a
 //     little more, where a new cell displaces another: on average up to 1.3
 //     times the share at the fullest table, and 1.0 at most sizes.
-//   - The table grows by 4 when more than a quarter of it would be occupied,
-//     that is past 64, 256, 1024 and 4096 units of weight in total, and the
-//     unit of weight grows by 8 when a single weight passes 8, 64, 512, 4096
-//     or 32768. Either reshuffles most keys, hence such wide steps; changes of
-//     factors never do.
+//   - The table doubles when more than a quarter of it would be occupied, that
+//     is past 32, 64, 128 and so on up to 16384 units of weight in total, and
+//     the unit of weight grows by 8 when a single weight passes 8, 64, 512,
+//     4096 or 32768. Either reshuffles most keys; changes of factors never do.
 //
 // [NewKetama] places as nginx's "hash ... consistent" does, point for point.
 package ring

@@ -33,8 +33,8 @@ func ExampleRing_Walk() {
 		fmt.Println(r.Members()[m].ID)
 	}
 	// Output:
-	// 10.0.0.1:80
 	// 10.0.0.3:80
+	// 10.0.0.1:80
 }
 
 // The k-th of a walk is the owner once the k-1 before it are ejected, to the
