@@ -175,3 +175,19 @@ func FuzzParseFields(f *testing.F) {
 		}
 	})
 }
+
+// TestFieldValueByteByByte: where a byte stands makes no difference.
+func TestFieldValueByteByByte(t *testing.T) {
+	for size := range 20 {
+		for at := range size {
+			for c := range 256 {
+				b := []byte(strings.Repeat("\xff", size))
+				b[at] = byte(c)
+				want := c >= ' ' && c != 0x7f || c == '\t'
+				if got := isFieldValue(string(b)); got != want {
+					t.Fatalf("%q: got %v", b, got)
+				}
+			}
+		}
+	}
+}
