@@ -44,8 +44,8 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 	tb.Helper()
 	pool, err := upstream.New(upstream.Options{
 		Name: "app", Servers: []upstream.Server{{ID: "a", Address: server, Weight: 1}},
-		ConnectTimeout: time.Second, ResponseTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
-		WriteTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, MaxConnections: 64, Attempts: 1,
+		ConnectTimeout: time.Minute, ResponseTimeout: time.Minute, ReadTimeout: time.Minute,
+		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxConnections: 64, Attempts: 1,
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -62,9 +62,9 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 	o := Options{
 		Routes: []Route{{PathPrefix: "/", Upstream: pool, Cache: true, Key: key}},
 		Memory: 64 << 20, MaxObject: 8 << 20, IndexEntries: 1 << 10,
-		WaitTimeout: 5 * time.Second, LeadTimeout: 10 * time.Second, MaxWaiters: 1000, MaxFills: 100,
-		UncacheableTTL: time.Minute, FillTimeout: 5 * time.Second,
-		ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
+		WaitTimeout: time.Minute, LeadTimeout: time.Minute, MaxWaiters: 1000, MaxFills: 100,
+		UncacheableTTL: time.Minute, FillTimeout: time.Minute,
+		ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 	}
 	for _, f := range change {
 		f(&o)
@@ -104,7 +104,7 @@ func testFront(h *Handler) *fasthttp.Server {
 // waitFor waits until cond holds; what says what is waited for.
 func waitFor(tb testing.TB, what string, cond func() bool) {
 	tb.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); !cond(); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			tb.Fatal("waited in vain for " + what)
 		}
