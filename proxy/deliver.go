@@ -163,7 +163,7 @@ func (c *call) deliverFlight(r *singleflight.Reader[*head], hd *head, why cache.
 		c.notModified()
 		return
 	}
-	c.stream(c.src, frame(hd.length))
+	c.putStream(c.src, frame(hd.length), r.Arrived())
 }
 
 // flightBody is a flight's reader as a body.
@@ -215,7 +215,7 @@ func (c *call) pass(why cache.Reason) {
 		c.ctx.Response.Header.SetConnectionClose()
 	}
 	if resp.Length != 0 {
-		c.stream(resp.Body, length)
+		c.putStream(resp.Body, length, resp.Arrived())
 	}
 }
 

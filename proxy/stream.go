@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"ringfence/proxy/cache"
 	"ringfence/proxy/wire"
 )
 
@@ -29,6 +30,24 @@ type stream struct {
 	length int64        // bytes, wire.Chunked, or wire.UntilClose
 	body   *requestBody // of the request, nil for none
 	closed bool
+}
+
+// putStream sets the body of the answer, its length in bytes or wire.Chunked,
+// of which some have arrived. A short one that is all there leaves in one piece
+// with its head.
+func (c *call) putStream(src io.ReadCloser, length, arrived int64) {
+	if length <= 0 || length > copyBuffer || arrived < length {
+		c.stream(src, length)
+		return
+	}
+	buf := c.h.copies.Get().(*[]byte)
+	defer c.h.copies.Put(buf)
+	if _, err := io.ReadFull(src, (*buf)[:length]); err != nil {
+		c.fail(err, cache.Truncated)
+		return
+	}
+	c.ctx.Response.SetBody((*buf)[:length])
+	c.count.bytes.Add(uint64(length))
 }
 
 // stream sets the body of the answer, and its length in bytes or wire.Chunked.

@@ -92,6 +92,16 @@ func (r *Reader[H]) Wait(ctx context.Context) (H, Outcome, error) {
 	}
 }
 
+// Arrived says how many bytes of the body are there to be read without waiting.
+func (r *Reader[H]) Arrived() int64 {
+	r.f.mu.Lock()
+	defer r.f.mu.Unlock()
+	if r.fate != attached {
+		return 0
+	}
+	return r.f.log.size - r.pos() - int64(r.pending)
+}
+
 // Read gives the next bytes of the body. io.EOF means that the body is
 // complete. A body that was cut short ends with the fill's error, after the
 // bytes that came. Otherwise: ErrTooSlow when the reader was cut off, ErrSilent

@@ -184,6 +184,36 @@ func TestBytesArriveWhileTheFillIsUnderWay(t *testing.T) {
 	}
 }
 
+func TestArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options[string]{})
+		more := make(chan struct{})
+		r := join(t, g, "k", func(_ context.Context, w *Writer[string]) error {
+			_ = w.Head("head", Store)
+			_, _ = w.Write([]byte("hello"))
+			<-more
+			_, _ = w.Write([]byte(" you"))
+			return nil
+		})
+		synctest.Wait()
+		if n := r.Arrived(); n != 5 {
+			t.Errorf("%d bytes, want 5", n)
+		}
+		close(more)
+		synctest.Wait()
+		if _, err := io.ReadFull(r, make([]byte, 3)); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Arrived(); n != 6 {
+			t.Errorf("%d bytes, want 6", n)
+		}
+		r.Close()
+		if n := r.Arrived(); n != 0 {
+			t.Errorf("%d bytes after Close", n)
+		}
+	})
+}
+
 func TestReadersLeaving(t *testing.T) {
 	tests := []struct {
 		name      string

@@ -53,6 +53,15 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+// arrived says how many bytes of a body of known length are there to be read
+// without waiting.
+func (b *body) arrived() int64 {
+	if b.err != nil || b.left < 0 {
+		return 0
+	}
+	return min(b.left, int64(b.x.reader.Buffered()))
+}
+
 // Close implements io.Closer. A body that is closed before its end costs its
 // connection.
 func (b *body) Close() error {

@@ -39,6 +39,16 @@ type Response struct {
 	Attempts int
 }
 
+// Arrived says how many bytes of a body of known length are there to be read
+// without waiting.
+func (r *Response) Arrived() int64 {
+	b, ok := r.Body.(*body)
+	if !ok {
+		return 0
+	}
+	return b.arrived()
+}
+
 // timeouts bound one exchange.
 type timeouts struct {
 	response    time.Duration // from the end of the request to the response head

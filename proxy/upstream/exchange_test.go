@@ -233,8 +233,15 @@ func TestFirstByteAtOnce(t *testing.T) {
 					return
 				}
 				defer resp.Body.Close()
+				// The end of a body of unknown length cannot have arrived.
+				if n := resp.Arrived(); n == 1 != (name == "length") {
+					t.Errorf("%d bytes have arrived", n)
+				}
 				if n, err := resp.Body.Read(make([]byte, 10)); n != 1 || err != nil {
 					t.Errorf("got %d bytes, %v", n, err)
+				}
+				if n := resp.Arrived(); n != 0 {
+					t.Errorf("%d bytes have arrived after all were read", n)
 				}
 			})
 		})
