@@ -186,7 +186,7 @@ func (j *job) remember(hd *head) {
 	case hd.reason == cache.None:
 		j.h.rememberVary(j.key.hash, string(j.key.bytes[:j.key.primary]), hd.meta.Vary)
 	case hd.reason != cache.RequestNoStore && speaksOfResource(hd.meta.Status):
-		j.h.mark(appendMark(nil, j.key.bytes, hasCredentials(j.fields)), hd.reason)
+		j.h.mark(appendMark(nil, j.key.bytes, hasCredentials(j.fields)))
 	}
 }
 
@@ -200,7 +200,7 @@ func speaksOfResource(status int) bool { return status < 400 || status == 404 ||
 func (h *Handler) rememberVary(hash uint64, key string, vary []string) {
 	now := time.Now()
 	if len(vary) > 0 {
-		h.index.Put(hash, key, memory.Record{Kind: memory.Varies, Vary: vary}, now)
+		h.index.Put(hash, key, memory.Record{Vary: vary}, now)
 	} else if _, ok := h.index.Lookup(hash, key, now); ok {
 		h.index.Delete(hash, key)
 	}
@@ -221,11 +221,9 @@ func hasCredentials(fields wire.Fields) bool {
 	return fields.Has("Authorization") || fields.Has("Cookie")
 }
 
-func (h *Handler) mark(name []byte, why cache.Reason) {
+func (h *Handler) mark(name []byte) {
 	now := time.Now()
-	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{
-		Kind: memory.Uncacheable, Reason: why, Until: now.Add(h.opts.UncacheableTTL),
-	}, now)
+	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(h.opts.UncacheableTTL)}, now)
 }
 
 func (h *Handler) isMarked(name []byte, now time.Time) bool {

@@ -20,7 +20,7 @@ var rooms = map[string][]string{
 	"proxy/wire":         {},
 	"proxy/config":       {"gopkg.in/yaml.v3"},
 	"proxy/cache":        {"proxy/wire"},
-	"proxy/cache/memory": {"proxy/cache", "github.com/dgraph-io/ristretto/v2"},
+	"proxy/cache/memory": {"github.com/dgraph-io/ristretto/v2"},
 	"proxy/upstream":     {"proxy/wire", "ring", "health"},
 	"proxy": {
 		"proxy/wire", "proxy/cache", "proxy/cache/memory", "proxy/upstream", "singleflight",

@@ -5,29 +5,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"ringfence/proxy/cache"
-)
-
-// Kind says what a [Record] tells of its key. The set is closed.
-type Kind uint8
-
-const (
-	// Varies: the responses under the key are selected by the request fields
-	// in Vary.
-	Varies Kind = iota
-	// Uncacheable: the last response could not be shared, for Reason.
-	Uncacheable
 )
 
 // Record is what is known about a key beside its objects.
 type Record struct {
-	Kind Kind
-	// Vary is set where Kind is Varies, in the form of cache.Meta.Vary. It is
-	// shared and must not be changed.
+	// Vary names the request fields that select the responses under the key, in
+	// the form of cache.Meta.Vary. It is shared and must not be changed. A
+	// record without it says what its key says.
 	Vary []string
-	// Reason is set where Kind is Uncacheable.
-	Reason cache.Reason
 	// Until is when the record stops counting; the zero time is never.
 	Until time.Time
 }
@@ -40,7 +25,7 @@ const ways = 4
 // lock.
 //
 // A key is known by the caller's hash and by a second one of 64 bits under a
-// secret seed, so that a record takes the same memory (about 110 bytes, and the
+// secret seed, so that a record takes the same memory (about 100 bytes, and the
 // names in Vary) however long its key is. Should two keys agree in both, which
 // no client can bring about, one has the other's record: it is fetched without
 // need, or looks for its object under another variant and does not find it.

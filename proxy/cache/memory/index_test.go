@@ -6,43 +6,39 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"ringfence/proxy/cache"
 )
 
 var now = time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC)
 
-func varies(names ...string) Record { return Record{Kind: Varies, Vary: names} }
+func varies(names ...string) Record { return Record{Vary: names} }
 
-func uncacheable(d time.Duration) Record {
-	return Record{Kind: Uncacheable, Reason: cache.Private, Until: now.Add(d)}
-}
+func marked(d time.Duration) Record { return Record{Until: now.Add(d)} }
 
 func TestIndex(t *testing.T) {
 	x := NewIndex(64)
 	x.Put(1, "a", varies("foo"), now)
-	x.Put(1, "b", uncacheable(time.Minute), now) // the same hash
+	x.Put(1, "b", marked(time.Minute), now) // the same hash
 	for _, c := range []struct {
 		hash  uint64
 		key   string
 		after time.Duration
 		found bool
-		kind  Kind
+		names int
 	}{
-		{1, "a", 1000 * time.Hour, true, Varies},
-		{1, "b", time.Minute - 1, true, Uncacheable},
+		{1, "a", 1000 * time.Hour, true, 1},
+		{1, "b", time.Minute - 1, true, 0},
 		{1, "b", time.Minute, false, 0},
 		{1, "c", 0, false, 0},
 		{2, "a", 0, false, 0},
 		{1 + 64, "a", 0, false, 0}, // the same bucket
 	} {
 		r, ok := x.Lookup(c.hash, c.key, now.Add(c.after))
-		if ok != c.found || r.Kind != c.kind {
+		if ok != c.found || len(r.Vary) != c.names {
 			t.Errorf("%d %q after %v: %+v, %v", c.hash, c.key, c.after, r, ok)
 		}
 	}
-	x.Put(1, "a", uncacheable(time.Minute), now)
-	if r, ok := x.Lookup(1, "a", now); !ok || r.Kind != Uncacheable || r.Reason != cache.Private {
+	x.Put(1, "a", marked(time.Minute), now)
+	if r, ok := x.Lookup(1, "a", now); !ok || r.Vary != nil || r.Until.IsZero() {
 		t.Errorf("after a second Put: %+v, %v", r, ok)
 	}
 	x.Delete(1, "a")
