@@ -1,5 +1,5 @@
 # make test    the whole suite with the race detector; installs what it needs
-# make lint    formatting, vet, golangci-lint, go.mod tidiness
+# make lint    formatting, vet, golangci-lint, go.mod tidiness, a build for macOS
 # make build   a static binary, bin/proxy
 # make bench   the benchmarks
 # make fuzz    each fuzz target for FUZZTIME
@@ -30,6 +30,7 @@ lint:
 	$(GO) vet ./...
 	$(LINT) run ./...
 	$(GO) mod tidy -diff
+	GOOS=darwin $(GO) build -o /dev/null ./cmd/proxy # it runs there, too
 
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...

@@ -54,11 +54,14 @@ func (g gate) last() net.Conn {
 	}
 	fd := -1
 	if raw.Control(func(listener uintptr) {
-		fd, _, err = syscall.Accept4(int(listener), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-		if err != nil {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		if fd, _, err = syscall.Accept(int(listener)); err != nil {
 			// Close follows: it is too late to do anything about an error.
 			_ = syscall.Shutdown(int(listener), syscall.SHUT_RD)
+			return
 		}
+		syscall.CloseOnExec(fd)
 	}) != nil || err != nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -116,6 +117,9 @@ func (s *Server) Listen() error {
 
 func listen(option, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s %s: the address is in use by another program; stop it, or choose another address", option, address)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", option, address, cause(err))
 	}
