@@ -92,3 +92,15 @@ func BenchmarkHit(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPass is the server's work per request that is passed on, with real
+// sockets to the upstream and none to the client.
+func BenchmarkPass(b *testing.B) {
+	h := newTestHandler(b, func(ctx *fasthttp.RequestCtx) {
+		ctx.Response.Header.Set("Cache-Control", "no-store")
+		ctx.SetBody(make([]byte, 1<<10))
+	})
+	h.routes[0].Cache = false
+	b.ReportAllocs()
+	serveLoop(b, testFront(h), b.N)
+}
