@@ -187,7 +187,7 @@ func (c *call) pass(why cache.Reason) {
 		c.body = newRequestBody(c.ctx, body, c.h.opts.ReadTimeout)
 		req.Body, req.Length = c.body, c.body.length
 	}
-	resp, err := c.route.Upstream.Do(context.Background(), req)
+	resp, err := c.h.do(context.Background(), c.route.Upstream, req)
 	if err != nil {
 		c.fail(err, why)
 		return

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/binary"
+	"log/slog"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -117,8 +118,19 @@ func (j *job) fetch(ctx context.Context, stale *entry) (resp *upstream.Response,
 		req.Fields = append(req.Fields, cache.Conditions(stale.Meta)...)
 	}
 	requested = time.Now()
-	resp, err = j.route.Upstream.Do(ctx, &req)
+	resp, err = j.h.do(ctx, j.route.Upstream, &req)
 	return resp, requested, err
+}
+
+// do sends a request upstream, and tells the debug log who answered it.
+func (h *Handler) do(ctx context.Context, pool *upstream.Pool, req *upstream.Request) (*upstream.Response, error) {
+	began := time.Now()
+	resp, err := pool.Do(ctx, req)
+	if err == nil && h.log.Enabled(ctx, slog.LevelDebug) {
+		h.log.Debug("upstream answered", "method", req.Method, "host", req.Fields.Get("Host"), "target", req.Target,
+			"server", resp.Server, "attempts", resp.Attempts, "status", resp.Status, "took", time.Since(began).String())
+	}
+	return resp, err
 }
 
 // publish streams a response to the flight's readers and stores it where that

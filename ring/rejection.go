@@ -173,38 +173,30 @@ func scan(open []uint16, hash uint64, round, limit uint32) (uint32, uint16) {
 	}
 	mask := uint64(len(open) - 1)
 	for ; round < limit; round++ {
-		kind := uint16(0)
-		x := word(hash, round, 1)
-		if k := open[x>>(3*laneBits)&mask]; k != 0 {
-			kind = k
-		}
-		if k := open[x>>(2*laneBits)&mask]; k != 0 {
-			kind = k
-		}
-		if k := open[x>>laneBits&mask]; k != 0 {
-			kind = k
-		}
-		if k := open[x&mask]; k != 0 {
-			kind = k
-		}
-		x = word(hash, round, 0)
-		if k := open[x>>(3*laneBits)&mask]; k != 0 {
-			kind = k
-		}
-		if k := open[x>>(2*laneBits)&mask]; k != 0 {
-			kind = k
-		}
-		if k := open[x>>laneBits&mask]; k != 0 {
-			kind = k
-		}
-		if k := open[x&mask]; k != 0 {
-			kind = k
-		}
-		if kind != 0 {
+		kind := nearer(open, mask, word(hash, round, 1), 0)
+		if kind = nearer(open, mask, word(hash, round, 0), kind); kind != 0 {
 			return round, kind
 		}
 	}
 	return limit, 0
+}
+
+// nearer returns the kind of the first open cell among the four probes of x,
+// or else kind. It is small enough to be inlined.
+func nearer(open []uint16, mask, x uint64, kind uint16) uint16 {
+	if k := open[x>>(3*laneBits)&mask]; k != 0 {
+		kind = k
+	}
+	if k := open[x>>(2*laneBits)&mask]; k != 0 {
+		kind = k
+	}
+	if k := open[x>>laneBits&mask]; k != 0 {
+		kind = k
+	}
+	if k := open[x&mask]; k != 0 {
+		kind = k
+	}
+	return kind
 }
 
 // word returns the bits of four probes: word i of a round.

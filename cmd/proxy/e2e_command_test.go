@@ -175,3 +175,13 @@ func TestDemo(t *testing.T) {
 		t.Errorf("exit code %d after an interrupt", code)
 	}
 }
+
+// The debug log names the server that answered.
+func TestDebugLog(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, "one", always(origin.Text("no-store", "x")))
+	p := startProxy(t, setup{top: "log: {level: debug}", origins: []*origin.Origin{o}})
+	p.get("/page?q").must(t, 200)
+	line := `"target":"/page?q","server":"one","attempts":1,"status":200`
+	eventually(t, "the log to say "+line, func() bool { return strings.Contains(p.stderr.String(), line) })
+}

@@ -268,7 +268,7 @@ func deaf(t testing.TB) string {
 		}
 		t.Cleanup(func() { c.Close() })
 	}
-	t.Skip("cannot fill the queue of a listening socket here")
+	t.Fatal("the queue of a listening socket does not fill")
 	return ""
 }
 
