@@ -49,15 +49,21 @@ func (r *Ring) Walk(hash uint64) Walk { return Walk{ring: r, hash: hash} }
 // yielded twice. The first eight calls do not allocate.
 func (w *Walk) Next() (int, bool) {
 	r := w.ring
-	if w.n == 0 && len(r.live) > 1 && r.open != nil {
+	if w.n == 0 && len(r.live) > 1 {
 		// Most walks end after this. What does not end here is decided by
-		// probe below, from the same round on.
-		var kind uint16
-		w.step, kind = scan(r.open, w.hash, 0, r.limit)
-		if kind != 0 && r.accept[kind] == whole {
-			w.first[0] = (kind - 1) / 2
-			w.n = 1
-			return int(w.first[0]), true
+		// probe or point below, from the same place on.
+		if r.circle != nil {
+			if p := r.circle.points[r.circle.find(uint32(w.hash))]; p.rank() < r.accept[p.member()] {
+				w.first[0], w.n, w.step = p.member(), 1, 1
+				return int(w.first[0]), true
+			}
+		} else if r.open != nil {
+			var kind uint16
+			w.step, kind = scan(r.open, w.hash, 0, r.limit)
+			if kind != 0 && r.accept[kind] == whole {
+				w.first[0], w.n = (kind-1)/2, 1
+				return int(w.first[0]), true
+			}
 		}
 	}
 	return w.next()
