@@ -91,7 +91,7 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 // testFront is a server as the composition root makes it.
 func testFront(h *Handler) *fasthttp.Server {
 	s := &fasthttp.Server{
-		StreamRequestBody: true, MaxRequestBodySize: 1, DisablePreParseMultipartForm: true,
+		ReadBufferSize: 16 << 10, StreamRequestBody: true, MaxRequestBodySize: 1, DisablePreParseMultipartForm: true,
 		DisableHeaderNamesNormalizing: true, NoDefaultServerHeader: true, NoDefaultDate: true,
 		NoDefaultContentType: true,
 	}
