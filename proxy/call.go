@@ -3,11 +3,11 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"net"
 	"time"
 	"unsafe"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/cache"
@@ -28,11 +28,13 @@ type call struct {
 	route  *Route
 	rq     cache.Request
 	key    keys
+	found  *entry // what the store has for the request, fresh or not
 
 	src       io.ReadCloser // where the answer's body comes from, until a stream takes it over
 	streaming bool          // a stream has taken over the accounting
 	body      *requestBody  // nil until something may read it
 	text      []byte
+	query     []byte // the canonical query, where the route has rules for it
 	heads     headReader
 	forward   wire.Fields
 }
@@ -57,8 +59,8 @@ func (c *call) reset() {
 	clear(c.fields)
 	clear(c.forward)
 	*c = call{
-		fields: c.fields[:0], forward: c.forward[:0], text: c.text[:0], heads: c.heads,
-		key: keys{bytes: c.key.bytes[:0]},
+		fields: c.fields[:0], forward: c.forward[:0], text: c.text[:0], query: c.query[:0], heads: c.heads,
+		key: keys{bytes: c.key.bytes[:0], name: c.key.name[:0]},
 	}
 }
 
@@ -72,7 +74,10 @@ func (c *call) serve() {
 		c.refuse(404, "no route for this host and path")
 		return
 	}
-	c.rq = cache.NewRequest(c.method, c.fields)
+	if c.route.Query != nil {
+		c.target, c.query = c.target.withQuery(c.route.Query, c.query[:0])
+	}
+	c.rq = cache.NewRequest(&c.route.Policy, c.method, c.fields)
 	c.key.build(c.route, c.target, c.fields)
 	if !c.route.Cache {
 		c.pass(cache.RouteOff)
@@ -93,26 +98,44 @@ const (
 // answer answers from the store or by a fill.
 func (c *call) answer(l look) {
 	e, missing := c.h.find(&c.key, c.fields, c.now)
+	c.found = e
 	d := cache.Decide(e.object(), c.rq, c.now)
 	if d.Reason == cache.Miss {
 		d.Reason = missing
 	}
 	switch d.Action {
-	case cache.Serve:
+	case cache.Serve, cache.ServeAndRefresh:
+		if d.Action == cache.ServeAndRefresh || d.TTL < e.early && cache.RefreshesEarly(e.Object, d.TTL, 1-rand.Float64()) {
+			c.renew(e)
+		}
 		c.count.hits.Add(1)
-		c.deliverEntry(e, cache.Status{Hit: true, HasTTL: true, TTL: d.TTL}, d.Age)
+		c.deliverEntry(e, cache.Status{Hit: true, HasTTL: true, TTL: d.TTL, Detail: d.Reason}, d.Age)
 	case cache.OnlyIfCached:
 		c.countForward(d.Reason)
 		c.say(504, "", "not in the cache")
 		c.putStatus(cache.Status{Forward: d.Reason})
 	case cache.Revalidate, cache.Fetch:
-		if c.isUncacheable() {
-			c.pass(cache.Uncacheable)
-			return
-		}
-		c.collapse(e, d.Reason, l)
+		c.fetch(e, d.Reason, l)
 	default:
 		c.pass(d.Reason)
+	}
+}
+
+// fetch answers by a fill, or past the cache where a fill would be in vain.
+func (c *call) fetch(e *entry, why cache.Reason, l look) {
+	switch {
+	case e != nil && e.failing.Load() && c.servesOnError(e):
+		// The upstream was failing a moment ago: nobody waits for it to do so
+		// again.
+		c.renew(e)
+		c.count.hits.Add(1)
+		c.deliverStale(e, cache.Status{Hit: true})
+	case c.isUncacheable():
+		c.pass(cache.Uncacheable)
+	case c.rq.HasRange() && (c.route.RangeFill == 0 || c.isMarked(large)):
+		c.pass(why)
+	default:
+		c.collapse(e, why, l)
 	}
 }
 
@@ -179,62 +202,6 @@ func (c *call) leavesBody() bool {
 // view returns b as a string without copying it. It is valid as long as b is
 // not changed.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// keys are the names of a request in the tables: its primary key, and what is
-// made from it.
-type keys struct {
-	bytes   []byte // the primary key, then the variant where there is one
-	primary int    // length of the primary key
-	hash    uint64 // of the primary key: the place on the ring, too
-}
-
-func (k *keys) build(r *Route, t target, fields wire.Fields) {
-	k.bytes = appendKey(append(k.bytes[:0], r.scope...), r.Key, t, fields)
-	k.primary = len(k.bytes)
-	k.hash = xxhash.Sum64(k.bytes)
-}
-
-// find looks for what answers a request: the Vary record of its key, which is
-// the only record under a key's own name, then the object of its variant. Where
-// there is none it says why. k keeps the variant.
-func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cache.Reason) {
-	why := cache.Miss
-	k.bytes = k.bytes[:k.primary]
-	if rec, ok := h.index.Lookup(k.hash, view(k.bytes), now); ok {
-		k.bytes = cache.AppendVariant(k.bytes, rec.Vary, fields)
-		why = cache.VaryMiss
-	}
-	e, ok := h.store.Get(view(k.bytes))
-	switch {
-	case !ok:
-		return nil, why
-	case e.Epoch != h.epochs.Epoch(k.hash):
-		return nil, cache.Invalidated
-	}
-	return e, cache.None
-}
-
-// isUncacheable reports whether an answer to such a request could not be shared
-// of late: then requests for it do not wait for one another.
-func (c *call) isUncacheable() bool {
-	c.text = appendMark(c.text[:0], c.key.bytes, false)
-	if c.h.isMarked(c.text, c.now) {
-		return true
-	}
-	if !hasCredentials(c.fields) {
-		return false
-	}
-	c.text = appendMark(c.text[:0], c.key.bytes, true)
-	return c.h.isMarked(c.text, c.now)
-}
-
-// object returns e's object, nil for none.
-func (e *entry) object() *cache.Object {
-	if e == nil {
-		return nil
-	}
-	return e.Object
-}
 
 // clientAddr returns the address of the peer, for X-Forwarded-For.
 func clientAddr(ctx *fasthttp.RequestCtx) string {

@@ -21,10 +21,14 @@ type stripe struct {
 	unstored  [cache.ReasonCount]atomic.Uint64 // by why the answer was not stored
 	collapsed atomic.Uint64
 	stored    atomic.Uint64
-	refused   atomic.Uint64
-	status    [6]atomic.Uint64 // by class
-	bytes     atomic.Uint64
-	_         [64]byte
+	stale     atomic.Uint64 // answers from the store in place of a failing upstream
+	renewals  atomic.Uint64 // fills in the background
+	// variantsDropped counts objects that gave way to newer variants of a key.
+	variantsDropped atomic.Uint64
+	refused         atomic.Uint64
+	status          [6]atomic.Uint64 // by class
+	bytes           atomic.Uint64
+	_               [64]byte
 }
 
 // Stats is a view of the request counters at a moment.
@@ -40,6 +44,10 @@ type Stats struct {
 	// Collapsed counts the requests answered by another request's fill, and
 	// Stored the fills that went into the store.
 	Collapsed, Stored uint64
+	// Stale counts the answers from the store in place of a failing upstream,
+	// Renewals the fills in the background, and VariantsDropped the objects that
+	// gave way to newer variants of their key.
+	Stale, Renewals, VariantsDropped uint64
 	// Refused counts the requests that were malformed or had no route.
 	Refused uint64
 	// Status counts the answers by class: Status[2] is 2xx.
@@ -56,6 +64,9 @@ func (c *counters) sum() Stats {
 		s.Hits += p.hits.Load()
 		s.Collapsed += p.collapsed.Load()
 		s.Stored += p.stored.Load()
+		s.Stale += p.stale.Load()
+		s.Renewals += p.renewals.Load()
+		s.VariantsDropped += p.variantsDropped.Load()
 		s.Refused += p.refused.Load()
 		s.Bytes += p.bytes.Load()
 		for class := range p.status {

@@ -185,7 +185,7 @@ func TestRememberVary(t *testing.T) {
 	primary := string(k.bytes)
 	fields := wire.Fields{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}}
 	for _, vary := range [][]string{{"a"}, {"a", "b"}, nil, {"b"}} {
-		h.rememberVary(k.hash, primary, vary)
+		h.rememberVary(&k, vary)
 		_, why := h.find(&k, fields, time.Now())
 		want := string(cache.AppendVariant([]byte(primary), vary, fields))
 		if string(k.bytes) != want || (why == cache.VaryMiss) != (vary != nil) {

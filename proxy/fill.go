@@ -2,23 +2,17 @@ package proxy
 
 import (
 	"context"
-	"encoding/binary"
 	"log/slog"
+	"slices"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/cache"
-	"ringfence/proxy/cache/memory"
 	"ringfence/proxy/upstream"
 	"ringfence/proxy/wire"
 	"ringfence/singleflight"
 )
-
-// staleKeep is how long a stored response that can be revalidated is kept
-// after it has become stale.
-const staleKeep = time.Hour
 
 // head is what a fill tells its readers before the body: a response's head in
 // the forms in which it is used. It is immutable.
@@ -27,13 +21,15 @@ type head struct {
 	// object meanwhile, and each request had better look for itself.
 	found bool
 	// entry is the whole answer where a 304 confirmed it; there is no body in
-	// the flight then, and only reason counts of the rest.
+	// the flight then, and of the rest only reason and withheld count.
 	entry *entry
 
 	meta   cache.Meta
 	length int64 // of the body: bytes, wire.Chunked or wire.UntilClose
 	reason cache.Reason
 	shared fasthttp.ResponseHeader // for streaming; nobody writes to it
+	// withheld are lines that the leader's client alone may see.
+	withheld wire.Fields
 	// variant is the part of the leader's request that selected this response,
 	// as cache.AppendVariant gives it for meta.Vary.
 	variant string
@@ -43,59 +39,54 @@ type head struct {
 type job struct {
 	h      *Handler
 	route  *Route
-	key    keys // owned
+	target target // owned
+	key    keys   // owned
 	flight string
-	epoch  uint32
-	stale  *entry // to be confirmed, or nil
-	req    upstream.Request
-	fields wire.Fields // of the client's request
-	rq     cache.Request
-	blank  fasthttp.ResponseHeader // an empty header of the server's kind
+	born   uint64 // the tick of the epochs in which the request was sent, at the latest
+	// found is what the request had found in the store: to be confirmed where it
+	// has a validator, replaced, or kept. It may be nil.
+	found   *entry
+	req     upstream.Request
+	fields  wire.Fields // of the client's request
+	rq      cache.Request
+	ranged  bool                    // it is done for a range of the whole
+	renewal bool                    // nobody waits for it
+	blank   fasthttp.ResponseHeader // an empty header of the server's kind
 }
 
 // newJob copies from the call what outlives it.
-func (c *call) newJob(stale *entry) *job {
-	j := &job{h: c.h, route: c.route, epoch: c.h.epochs.Epoch(c.key.hash), stale: stale}
-	j.key = keys{bytes: append([]byte(nil), c.key.bytes...), primary: c.key.primary, hash: c.key.hash}
-	j.flight = c.key.flight(j.epoch, c.fields.Has("Authorization"))
+func (c *call) newJob(found *entry) *job {
+	j := &job{h: c.h, route: c.route, born: c.h.epochs.Now(), found: found, ranged: c.rq.HasRange(), key: c.key.clone()}
+	j.flight = c.key.flight(c.h.epochs.Epoch(c.key.resource), c.fields.Has("Authorization"))
 	j.fields = c.fields.Clone(0)
-	j.rq = cache.NewRequest(string([]byte(c.method)), j.fields)
-	c.forward = appendForwarded(c.forward[:0], c.ctx, c.target, cache.StripConditions(c.forward[:0:0], c.fields))
-	j.req = upstream.Request{
-		Method: "GET", Target: string([]byte(c.target.raw)), Hash: c.key.hash,
-		Fields: c.forward.Clone(2),
+	j.rq = cache.NewRequest(&c.route.Policy, string([]byte(c.method)), j.fields)
+	j.target = c.target.clone()
+	asked := cache.StripConditions(c.forward[:0:0], c.fields)
+	if c.route.Compression != nil {
+		asked = askIdentity(asked)
 	}
+	c.forward = appendForwarded(c.forward[:0], c.ctx, c.target, asked)
+	j.req = upstream.Request{Method: "GET", Target: j.target.raw, Hash: c.key.hash, Fields: c.forward.Clone(2)}
 	c.ctx.Response.Header.CopyTo(&j.blank)
 	return j
 }
 
-// flight returns the name of a key's flight. Requests with credentials fly
-// apart from those without, lest one that turns out to be personal holds up
-// all; and none joins a flight that an invalidation has overtaken.
-func (k *keys) flight(epoch uint32, authorized bool) string {
-	b := make([]byte, 0, len(k.bytes)+5)
-	b = append(b, classOf(authorized))
-	b = binary.BigEndian.AppendUint32(b, epoch)
-	return string(append(b, k.bytes...))
-}
-
-func classOf(authorized bool) byte {
-	if authorized {
-		return 'a'
-	}
-	return 'p'
+// askIdentity makes the upstream send what the route compresses itself.
+func askIdentity(fields wire.Fields) wire.Fields {
+	fields = slices.DeleteFunc(fields, func(f wire.Field) bool { return wire.EqualFold(f.Name, "Accept-Encoding") })
+	return append(fields, wire.Field{Name: "Accept-Encoding", Value: "identity"})
 }
 
 // fill is the leader's work: look again, fetch, judge, publish, store.
 func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 	now := time.Now()
-	if e, _ := j.h.find(&j.key, j.fields, now); e != nil {
+	if e, _ := j.h.find(&j.key, j.fields, now); e != nil && (e != j.found || !j.renewal) {
 		if cache.Decide(e.Object, j.rq, now).Action == cache.Serve {
 			return w.Head(&head{found: true}, singleflight.Store)
 		}
 	}
-	resp, requested, err := j.fetch(ctx, j.stale)
-	if err == nil && resp.Status == 304 && j.stale != nil {
+	resp, requested, err := j.fetch(ctx, j.found)
+	if err == nil && resp.Status == 304 && j.found != nil {
 		var done bool
 		if done, err = j.confirm(w, resp, requested, time.Now()); done {
 			return err
@@ -103,6 +94,9 @@ func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 		resp, requested, err = j.fetch(ctx, nil)
 	}
 	if err != nil {
+		if j.found != nil {
+			j.found.failing.Store(true)
+		}
 		return err
 	}
 	// A body that was read to its end is closed already.
@@ -110,12 +104,12 @@ func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 	return j.publish(w, resp, requested, time.Now())
 }
 
-// fetch asks the upstream, on the condition that stale no longer stands where
+// fetch asks the upstream, on the condition that found no longer stands where
 // there is one.
-func (j *job) fetch(ctx context.Context, stale *entry) (resp *upstream.Response, requested time.Time, err error) {
+func (j *job) fetch(ctx context.Context, found *entry) (resp *upstream.Response, requested time.Time, err error) {
 	req := j.req
-	if stale != nil {
-		req.Fields = append(req.Fields, cache.Conditions(stale.Meta)...)
+	if found != nil {
+		req.Fields = append(req.Fields, cache.Conditions(found.Meta)...)
 	}
 	requested = time.Now()
 	resp, err = j.h.do(ctx, j.route.Upstream, &req)
@@ -165,16 +159,29 @@ func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, re
 		j.h.countUnstored(cache.TooLarge, cache.None)
 		return nil
 	}
-	return j.keep(hd.meta, body)
+	return j.keep(hd.meta, body, time.Since(requested))
 }
 
 // judge assesses a response at its head.
 func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*head, error) {
 	hd := &head{length: resp.Length}
-	hd.meta, hd.reason = cache.Assess(j.rq, resp.Status, resp.Fields, requested, received)
-	if hd.reason == cache.None && resp.Length > j.h.opts.MaxObject {
-		hd.reason = cache.TooLarge
+	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, resp.Status, resp.Fields, requested, received)
+	hd.withheld = hd.meta.Withheld
+	failed := cache.FailsUpstream(hd.meta)
+	if j.found != nil {
+		j.found.failing.Store(failed)
 	}
+	switch {
+	case hd.reason != cache.None:
+	case resp.Length > j.h.opts.MaxObject:
+		hd.reason = cache.TooLarge
+	case j.ranged && resp.Length > j.route.RangeFill:
+		hd.reason = cache.RangeTooLarge
+	case failed && j.found != nil && cache.ServesOnError(j.found.Object, j.rq, received):
+		// A failure does not take the place of what stands in for it.
+		hd.reason = cache.StaleOnError
+	}
+	hd.meta.Fields = j.route.Compression.announce(hd.meta)
 	hd.variant = string(cache.AppendVariant(nil, hd.meta.Vary, j.fields))
 	j.blank.CopyTo(&hd.shared)
 	var r headReader
@@ -196,9 +203,14 @@ func frame(length int64) int64 {
 func (j *job) remember(hd *head) {
 	switch {
 	case hd.reason == cache.None:
-		j.h.rememberVary(j.key.hash, string(j.key.bytes[:j.key.primary]), hd.meta.Vary)
-	case hd.reason != cache.RequestNoStore && speaksOfResource(hd.meta.Status):
-		j.h.mark(appendMark(nil, j.key.bytes, hasCredentials(j.fields)))
+		j.h.rememberVary(&j.key, hd.meta.Vary)
+	case hd.reason == cache.RangeTooLarge:
+		j.h.mark(j.key.bytes, large)
+	case hd.reason == cache.RequestNoStore || !speaksOfResource(hd.meta.Status):
+	case hasCredentials(j.fields):
+		j.h.mark(j.key.bytes, personal)
+	default:
+		j.h.mark(j.key.bytes, unshared)
 	}
 }
 
@@ -206,42 +218,6 @@ func (j *job) remember(hd *head) {
 // for, rather than about how it was asked or how the server fares. One odd
 // request shall not undo the collapsing of all others.
 func speaksOfResource(status int) bool { return status < 400 || status == 404 || status == 410 }
-
-// rememberVary notes by which fields a key's variants are told apart, or that
-// they no longer are.
-func (h *Handler) rememberVary(hash uint64, key string, vary []string) {
-	now := time.Now()
-	if len(vary) > 0 {
-		h.index.Put(hash, key, memory.Record{Vary: vary}, now)
-	} else if _, ok := h.index.Lookup(hash, key, now); ok {
-		h.index.Delete(hash, key)
-	}
-}
-
-// appendMark appends the name under which the index has the mark of a key and
-// variant, beside its Vary record: that answers could not be shared. What a
-// request with credentials brought about holds for such requests only.
-func appendMark(dst, key []byte, credentials bool) []byte {
-	dst = append(append(dst, key...), 0)
-	if credentials {
-		return append(dst, 'c')
-	}
-	return append(dst, 'u')
-}
-
-func hasCredentials(fields wire.Fields) bool {
-	return fields.Has("Authorization") || fields.Has("Cookie")
-}
-
-func (h *Handler) mark(name []byte) {
-	now := time.Now()
-	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(h.opts.UncacheableTTL)}, now)
-}
-
-func (h *Handler) isMarked(name []byte, now time.Time) bool {
-	_, ok := h.index.Lookup(xxhash.Sum64(name), view(name), now)
-	return ok
-}
 
 // verdict says who may read a fill. What may be stored is for everybody. So is
 // a body that is only too large; and an upstream's failure to answer, which
@@ -251,7 +227,7 @@ func verdict(hd *head, fields wire.Fields) singleflight.Verdict {
 	switch {
 	case hd.reason == cache.None:
 		return singleflight.Store
-	case hd.reason == cache.TooLarge:
+	case hd.reason == cache.TooLarge, hd.reason == cache.RangeTooLarge, hd.reason == cache.StaleOnError:
 		return singleflight.Share
 	case hd.meta.Status >= 500 && hd.reason == cache.NoFreshness && !hasCredentials(fields):
 		return singleflight.Share
@@ -266,39 +242,43 @@ func verdict(hd *head, fields wire.Fields) singleflight.Verdict {
 func (j *job) confirm(w *singleflight.Writer[*head], resp *upstream.Response, requested, received time.Time) (done bool, err error) {
 	// A 304 has no body.
 	_ = resp.Body.Close()
-	fresh, why := cache.Freshen(j.stale.Object, j.rq, resp.Fields, requested, received)
+	j.found.failing.Store(false)
+	fresh, why := cache.Freshen(&j.route.Policy, j.found.Object, j.rq, resp.Fields, requested, received)
 	if why != cache.None {
 		j.h.countUnstored(why, cache.None)
-		j.h.store.Delete(j.stale.Key)
+		j.h.store.Delete(j.found.Key)
 	}
 	if fresh == nil {
 		return false, nil
 	}
-	fresh.Epoch = j.epoch // it was asked about after the fill began
-	e, err := j.entry(fresh)
-	if err != nil {
+	fresh.Epoch = j.born // it was asked about after the fill began
+	fresh.Fields = j.route.Compression.announce(fresh.Meta)
+	hd := &head{reason: why, withheld: fresh.Withheld}
+	if hd.entry, err = j.entry(fresh, j.found); err != nil {
 		return true, err
 	}
 	if why != cache.None {
-		return true, w.Head(&head{entry: e, reason: why}, singleflight.Private)
+		return true, w.Head(hd, singleflight.Private)
 	}
-	if err := w.Head(&head{entry: e}, singleflight.Store); err != nil {
+	if err := w.Head(hd, singleflight.Store); err != nil {
 		return true, err
 	}
 	if err := w.End(); err != nil {
 		return true, err
 	}
-	j.put(e)
+	j.put(hd.entry)
 	return true, nil
 }
 
-// keep stores a complete response.
-func (j *job) keep(m cache.Meta, body []byte) error {
-	k := j.key.bytes[:j.key.primary:j.key.primary]
+// keep stores a complete response, which took that long to fetch.
+func (j *job) keep(m cache.Meta, body []byte, took time.Duration) error {
+	j.key.bytes = j.key.bytes[:j.key.primary]
 	if len(m.Vary) > 0 {
-		k = cache.AppendVariant(k, m.Vary, j.fields)
+		j.key.bytes = cache.AppendVariant(j.key.bytes, m.Vary, j.fields)
+		j.h.admitVariant(&j.key, m.Vary)
 	}
-	e, err := j.entry(&cache.Object{Meta: m, Key: string(k), Body: body, Epoch: j.epoch})
+	o := &cache.Object{Meta: m, Key: string(j.key.storeName()), Body: body, Epoch: j.born, FillTime: took}
+	e, err := j.entry(o, nil)
 	if err != nil {
 		return err
 	}
@@ -306,33 +286,40 @@ func (j *job) keep(m cache.Meta, body []byte) error {
 	return nil
 }
 
-// entry prepares an object for hits.
-func (j *job) entry(o *cache.Object) (*entry, error) {
-	e := &entry{Object: o}
+// entry prepares an object for hits. from is the entry that it comes from, whose
+// body it shares, or nil.
+func (j *job) entry(o *cache.Object, from *entry) (*entry, error) {
+	o.Withheld = nil
+	e := &entry{Object: o, resource: j.key.resource}
+	if from != nil {
+		e.variant = from.variant
+	} else {
+		e.variant = string(j.key.variant())
+	}
+	if j.route.Policy.EarlyRefresh {
+		e.early = o.EarlyWindow()
+	}
+	for _, group := range o.Groups {
+		e.tags = append(e.tags, tagOf(j.target, group))
+	}
 	j.blank.CopyTo(&e.head)
 	var r headReader
-	return e, r.read(&e.head, o.Status, o.Fields, int64(len(o.Body)))
+	if err := r.read(&e.head, o.Status, o.Fields, int64(len(o.Body))); err != nil {
+		return nil, err
+	}
+	return e, j.encode(e, from)
 }
 
 func (j *job) put(e *entry) {
-	if j.h.epochs.Epoch(j.key.hash) != j.epoch {
+	if !j.h.isValid(e) {
 		j.h.countUnstored(cache.Invalidated, cache.None)
 		return
 	}
-	if j.h.store.Put(e, e.keepFor(time.Now())) {
+	if j.h.store.Put(e, e.KeepFor(time.Now())) {
 		j.h.counts[0].stored.Add(1)
 		return
 	}
 	j.h.countUnstored(cache.NotAdmitted, cache.None)
-}
-
-// keepFor returns how long an entry is of use from now on.
-func (e *entry) keepFor(now time.Time) time.Duration {
-	ttl := e.Lifetime - e.Age(now)
-	if e.HasValidator() {
-		ttl = max(ttl, 0) + staleKeep
-	}
-	return ttl
 }
 
 // countUnstored counts a fill that was not stored, by the first reason given.

@@ -13,11 +13,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/valyala/fasthttp"
 
-	"ringfence/proxy/cache"
 	"ringfence/proxy/cache/memory"
 	"ringfence/singleflight"
 )
@@ -37,6 +35,8 @@ type Options struct {
 	// MaxWaiters bounds the requests that share one fill, and MaxFills the
 	// fills in progress. Requests beyond them fetch by themselves.
 	MaxWaiters, MaxFills int
+	// MaxVariants bounds the stored variants of one key.
+	MaxVariants int
 	// UncacheableTTL is how long a key whose answer could not be shared is
 	// remembered: its requests do not wait for one another.
 	UncacheableTTL time.Duration
@@ -63,6 +63,8 @@ type Handler struct {
 	calls   sync.Pool // *call
 	copies  sync.Pool // *[]byte of copyBuffer bytes
 
+	encoders chan *encoder // those that are free
+
 	draining  atomic.Bool
 	lingering sync.WaitGroup
 	lingerers atomic.Int64 // how many there are in lingering
@@ -85,9 +87,11 @@ func New(o Options) (*Handler, error) {
 		opts: o, routes: newRoutes(o.Routes), log: o.Log, store: store,
 		index:  memory.NewIndex(o.IndexEntries),
 		epochs: memory.NewEpochs(0),
+
+		encoders: newEncoders(),
 	}
 	for _, r := range h.routes {
-		r.scope = keyScope(r.Upstream.Stats().Name, r.Key)
+		r.prepare()
 	}
 	h.flights = singleflight.New(singleflight.Options[*head]{
 		MaxFlights:  o.MaxFills,
@@ -136,8 +140,18 @@ func (h *Handler) end(c *call) {
 	if h.draining.Load() {
 		c.ctx.Response.Header.SetConnectionClose()
 	}
+	h.letLeave(c.ctx)
 	c.reset()
 	h.calls.Put(c)
+}
+
+// letLeave has the answer leave as soon as it is written. Without a deadline
+// from its handler fasthttp holds an answer back while there is more of the
+// client to read: a pipelined one would wait for the next, which may be long in
+// coming, and an interim response would overtake it.
+func (h *Handler) letLeave(ctx *fasthttp.RequestCtx) {
+	// An error means that the connection is closed: the write says so.
+	_ = ctx.SetWriteDeadline(time.Now().Add(h.opts.WriteTimeout))
 }
 
 // ServeMalformed answers a request that fasthttp could not read. It is a
@@ -190,26 +204,3 @@ func (h *Handler) View() View {
 		Lingering: h.lingerers.Load(),
 	}
 }
-
-// entry is a stored object with the head that answers a full hit. Nobody
-// writes to either.
-type entry struct {
-	*cache.Object
-	head fasthttp.ResponseHeader
-}
-
-// cost is how many bytes an entry takes: the object, and its head once more in
-// fasthttp's form.
-func (e *entry) cost() int64 {
-	n := e.Size() + entryOverhead
-	for _, f := range e.Fields {
-		n += int64(len(f.Name) + len(f.Value) + fieldOverhead)
-	}
-	return n
-}
-
-// What fasthttp's form of a head takes beside its text: once, and per line.
-const (
-	entryOverhead = int64(unsafe.Sizeof(entry{}))
-	fieldOverhead = 64
-)

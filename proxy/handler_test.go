@@ -45,7 +45,7 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 	pool, err := upstream.New(upstream.Options{
 		Name: "app", Servers: []upstream.Server{{ID: "a", Address: server, Weight: 1}},
 		ConnectTimeout: time.Minute, ResponseTimeout: time.Minute, ReadTimeout: time.Minute,
-		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxConnections: 64, Attempts: 1,
+		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxConnections: 64, MaxHeadSize: 16 << 10, Attempts: 1,
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -62,7 +62,7 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 	o := Options{
 		Routes: []Route{{PathPrefix: "/", Upstream: pool, Cache: true, Key: key}},
 		Memory: 64 << 20, MaxObject: 8 << 20, IndexEntries: 1 << 10,
-		WaitTimeout: time.Minute, LeadTimeout: time.Minute, MaxWaiters: 1000, MaxFills: 100,
+		WaitTimeout: time.Minute, LeadTimeout: time.Minute, MaxWaiters: 1000, MaxFills: 100, MaxVariants: 64,
 		UncacheableTTL: time.Minute, FillTimeout: time.Minute,
 		ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 	}

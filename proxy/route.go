@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"cmp"
+	"slices"
 	"sort"
 	"strings"
 
+	"ringfence/proxy/cache"
 	"ringfence/proxy/upstream"
 )
 
@@ -21,8 +24,31 @@ type Route struct {
 	Cache bool
 	// Key lists what tells two requests to one upstream apart.
 	Key []KeyPart
+	// Query rewrites the query for the key and the upstream alike; nil: it stays
+	// as it is.
+	Query *QueryRules
+	// Policy is what the route decides where HTTP leaves it a choice.
+	Policy cache.Policy
+	// RangeFill is up to which size, in bytes, the whole is fetched and stored
+	// for a request for a range of it; 0 passes such a request on.
+	RangeFill int64
+	// Compression says how stored answers are compressed; nil: not at all.
+	Compression *Compression
 
-	scope []byte // of the keys, set by New
+	scope    []byte // of the keys, set by New
+	ofTarget int    // how many parts of Key come before those of fields
+}
+
+// prepare sets what follows from the rest of the route.
+func (r *Route) prepare() {
+	r.Key = slices.Clone(r.Key)
+	slices.SortStableFunc(r.Key, func(a, b KeyPart) int { return cmp.Compare(a.kind, b.kind) })
+	r.ofTarget = len(r.Key)
+	if i := slices.IndexFunc(r.Key, func(p KeyPart) bool { return p.kind >= keyHeader }); i >= 0 {
+		r.ofTarget = i
+	}
+	r.scope = keyScope(r.Upstream.Stats().Name, r.Key)
+	r.Policy.OwnCoding = r.Compression != nil
 }
 
 // routes is the route table, best match first.

@@ -52,6 +52,24 @@ func parseTarget(scheme, method, raw string, http11 bool, fields wire.Fields) (t
 	return t, err
 }
 
+// withQuery returns t with its query in the form that the route's rules give
+// it, which is written to buf.
+func (t target) withQuery(rules *QueryRules, buf []byte) (target, []byte) {
+	buf = rules.rewrite(append(buf, t.path...), t.query)
+	t.raw = view(buf)
+	t.query = t.raw[len(t.path):]
+	t.path = t.raw[:len(t.path)]
+	return t, buf
+}
+
+// clone returns a copy that shares no memory with what t was read from.
+func (t target) clone() target {
+	c := target{scheme: t.scheme, authority: strings.Clone(t.authority), raw: strings.Clone(t.raw)}
+	c.host = c.authority[:len(t.host)]
+	c.path, c.query = c.raw[:len(t.path)], c.raw[len(t.path):]
+	return c
+}
+
 // splitAbsolute splits "http://authority/path".
 func splitAbsolute(scheme, raw string) (authority, rest string, err error) {
 	n := len(scheme) + len("://")

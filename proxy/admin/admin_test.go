@@ -25,7 +25,7 @@ func busy() State {
 	return State{
 		Proxy: proxy.View{
 			Requests: proxy.Stats{
-				InFlight: 3, Hits: 5, Stored: 2, Collapsed: 7, Refused: 1, Bytes: 1 << 20,
+				InFlight: 3, Hits: 5, Stored: 2, Collapsed: 7, Stale: 12, Renewals: 13, VariantsDropped: 14, Refused: 1, Bytes: 1 << 20,
 				Forwarded: map[cache.Reason]uint64{cache.Miss: 4}, Unstored: map[cache.Reason]uint64{cache.Private: 6},
 				Status: [6]uint64{0, 0, 9, 8, 0, 1},
 			},
@@ -92,7 +92,7 @@ func TestStatus(t *testing.T) {
 	const text = `{
 	"version": "1.2.3", "connections": 4,
 	"requests": {"in_flight": 3, "hits": 5, "forwarded": {"uri-miss": 4}, "unstored": {"private": 6},
-		"stored": 2, "collapsed": 7, "refused": 1},
+		"stored": 2, "collapsed": 7, "refused": 1, "stale": 12, "renewals": 13},
 	"flights": {"in_progress": 2, "waiting": 3, "buffered_bytes": 4096},
 	"memory": {"bytes": 10, "max_bytes": 20, "entries": 1},
 	"index": {"entries": 2, "limit": 64},

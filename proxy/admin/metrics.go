@@ -56,11 +56,14 @@ func (m metrics) requests(st State) {
 	}
 	m.counter("requests_refused_total", "Requests that were malformed or had no route.", r.Refused)
 	m.counter("requests_collapsed_total", "Requests answered by another request's fill.", r.Collapsed)
+	m.counter("requests_stale_total", "Requests answered from the store in place of a failing upstream.", r.Stale)
 	m.gauge("requests_in_flight", "Requests being answered.", float64(r.InFlight))
 	for class, n := range r.Status[1:] {
 		m.counter("responses_total", "Answers by status class.", n, label{"class", strconv.Itoa(class+1) + "xx"})
 	}
 	m.counter("response_body_bytes_total", "Bytes of answers' bodies sent to clients.", r.Bytes)
+	m.counter("renewals_total", "Fills in the background, for stored responses at or near their end.", r.Renewals)
+	m.counter("variants_dropped_total", "Stored responses that gave way to a newer variant of their key.", r.VariantsDropped)
 	m.counter("fills_stored_total", "Fills that went into the memory tier.", r.Stored)
 	for reason, n := range r.Unstored {
 		m.counter("fills_unstored_total", "Fills that were not stored, by why.", n, label{"reason", reason.String()})

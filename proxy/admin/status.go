@@ -26,6 +26,8 @@ type requestStatus struct {
 	Unstored  map[string]uint64 `json:"unstored"`  // by reason
 	Stored    uint64            `json:"stored"`
 	Collapsed uint64            `json:"collapsed"`
+	Stale     uint64            `json:"stale"`    // from the store in place of a failing upstream
+	Renewals  uint64            `json:"renewals"` // fills in the background
 	Refused   uint64            `json:"refused"`
 }
 
@@ -73,6 +75,7 @@ func statusOf(st State, version string) status {
 		Requests: requestStatus{
 			InFlight: p.Requests.InFlight, Hits: p.Requests.Hits, Stored: p.Requests.Stored,
 			Collapsed: p.Requests.Collapsed, Refused: p.Requests.Refused,
+			Stale: p.Requests.Stale, Renewals: p.Requests.Renewals,
 			Forwarded: byName(p.Requests.Forwarded), Unstored: byName(p.Requests.Unstored),
 		},
 		Flights: flightStatus{InProgress: p.Flights.Flights, Waiting: p.Flights.Waiting, Buffered: p.Flights.Buffered},

@@ -31,7 +31,22 @@ func TestAssess(t *testing.T) {
 		{"Expires invalid", "", 200, "Expires: 0" + tag, None, 0},
 		{"Expires invalid, no validator", "", 200, "Expires: 0", NoFreshness, 0},
 		{"Expires past", "", 200, "Expires: {-90}|Date: {0}" + tag, None, 0},
+		{"Expires far off", "", 200, "Expires: Fri, 31 Dec 9999 23:59:59 GMT", None, 1 << 31},
+		{"Expires long ago", "", 200, "Expires: Mon, 01 Jan 0001 00:00:00 GMT" + tag, None, 0},
+		{"Expires in the form of RFC 850", "", 200, "Expires: Wednesday, 04-Mar-26 12:01:00 GMT", None, 60},
+		{"Expires in the form of asctime", "", 200, "Expires: Wed Mar  4 12:01:00 2026", None, 60},
+		{"Expires, other cases", "", 200, "Expires: WED, 04 mAr 2026 12:01:00 gmt", None, 60},
+		{"Expires, one-digit day", "", 200, "Expires: Wed, 4 Mar 2026 12:01:00 GMT", NoFreshness, 0},
+		{"Expires, two spaces", "", 200, "Expires: Wed, 04 Mar 2026  12:01:00 GMT", NoFreshness, 0},
+		{"Expires, other zone", "", 200, "Expires: Wed, 04 Mar 2026 12:01:00 +0000", NoFreshness, 0},
+		{"Expires at Date", "", 200, "Expires: {0}|Date: {0}", NoFreshness, 0},
+		{"Expires and Date ahead", "", 200, "Expires: {300}|Date: {400}", NoFreshness, 0},
+		{"Expires, unreadable Date", "", 200, "Expires: {90}|Date: x", None, 90},
+		{"Expires, older than its Age", "", 200, "Expires: {10}|Date: {-10}|Age: 25", NoFreshness, 0},
+		{"Expires, then another invalid", "", 200, "Expires: {90}|Expires: 0", NoFreshness, 0},
 		{"nothing", "", 200, "", NoFreshness, 0},
+		{"Pragma says nothing", "", 200, "Cache-Control: max-age=60|Pragma: no-cache", None, 60},
+		{"stale-while-revalidate is no lifetime", "", 200, "Cache-Control: stale-while-revalidate=60", NoFreshness, 0},
 		{"only a validator", "", 200, "ETag: \"a\"|Last-Modified: {-1000}", NoFreshness, 0},
 		{"only public", "", 200, "Cache-Control: public" + tag, NoFreshness, 0},
 
@@ -49,6 +64,14 @@ func TestAssess(t *testing.T) {
 		{"space before =", "", 200, "Cache-Control: max-age =60", NoFreshness, 0},
 		{"space after =", "", 200, "Cache-Control: max-age= 60", NoFreshness, 0},
 		{"bad s-maxage", "", 200, "Cache-Control: s-maxage=x, max-age=60", NoFreshness, 0},
+		{"s-maxage in letters alone", "", 200, "Cache-Control: s-maxage=x" + tag, None, 0},
+		{"negative s-maxage", "", 200, "Cache-Control: s-maxage=-1, max-age=60", NoFreshness, 0},
+		{"max-age alone", "", 200, "Cache-Control: max-age" + tag, None, 0},
+		{"max-age empty", "", 200, "Cache-Control: max-age=|Expires: {90}", NoFreshness, 0},
+		{"sign", "", 200, "Cache-Control: max-age=+60", NoFreshness, 0},
+		{"overflow of all digits", "", 200, "Cache-Control: max-age=" + strings.Repeat("9", 400), None, 1 << 31},
+		{"an extension with a value", "", 200, "Cache-Control: foo=bar, max-age=60, immutable, a=\"b,c\"", None, 60},
+		{"semicolon", "", 200, "Cache-Control: max-age=60; public", NoFreshness, 0},
 		{"inside a quoted string", "", 200, `Cache-Control: ext="max-age=60"`, NoFreshness, 0},
 		{"after a quoted string", "", 200, `Cache-Control: ext="max-age=1, no-store", max-age=60`, None, 60},
 		{"open quotation", "", 200, `Cache-Control: max-age=60, ext="a` + tag, None, 0},
@@ -57,12 +80,40 @@ func TestAssess(t *testing.T) {
 		// Age counts.
 		{"stale on arrival", "", 200, "Cache-Control: max-age=60|Age: 60", NoFreshness, 0},
 		{"stale on arrival, validator", "", 200, "Cache-Control: max-age=60|Age: 61" + tag, None, 60},
+		{"stale on arrival, in its window", "", 200, "Cache-Control: max-age=60, stale-while-revalidate=2|Age: 61", None, 60},
+		{"stale on arrival, in the longer window", "", 200, "Cache-Control: max-age=60, stale-while-revalidate=9, stale-if-error=1|Age: 65", None, 60},
+		{"stale on arrival, past its window", "", 200, "Cache-Control: max-age=60, stale-if-error=2|Age: 62", NoFreshness, 0},
+		{"stale at once, for errors", "", 200, "Cache-Control: max-age=0, stale-if-error=60", None, 0},
+		{"stale at once, for errors, forbidden", "", 200, "Cache-Control: max-age=0, stale-if-error=60, must-revalidate", NoFreshness, 0},
+		{"old by Date", "", 200, "Cache-Control: max-age=60|Date: {-60}", NoFreshness, 0},
 
 		// Who may have it.
 		{"no-store", "", 200, "Cache-Control: max-age=60, No-StOrE", ResponseNoStore, 0},
 		{"no-store in an open quotation", "", 200, `Cache-Control: max-age=60, a="b, no-store`, ResponseNoStore, 0},
 		{"private", "", 200, "Cache-Control: private, max-age=60", Private, 0},
-		{"private field", "", 200, `Cache-Control: max-age=60|Cache-Control: private="x"`, Private, 0},
+		{"private field", "", 200, `Cache-Control: max-age=60|Cache-Control: private="x"` + tag, None, 60},
+		{"private field, no validator", "", 200, `Cache-Control: max-age=60|Cache-Control: private="x"`, NoFreshness, 0},
+		{"private field and private", "", 200, `Cache-Control: private="x", max-age=60, private` + tag, Private, 0},
+		{"private, no field", "", 200, `Cache-Control: private="", max-age=60` + tag, Private, 0},
+		{"private, only commas", "", 200, `Cache-Control: private=" ,", max-age=60` + tag, Private, 0},
+		{"private, no field name", "", 200, `Cache-Control: private="a b", max-age=60` + tag, Private, 0},
+		{"private=token", "", 200, "Cache-Control: private=x, max-age=60" + tag, Private, 0},
+		{"private, open quotation", "", 200, `Cache-Control: max-age=60, private="x` + tag, Private, 0},
+		{"private, what reuse needs", "", 200, `Cache-Control: max-age=60, private="x, content-encoding"` + tag, Private, 0},
+		{"private, its own control", "", 200, `Cache-Control: max-age=60, private="Cache-Control"` + tag, Private, 0},
+		{"private, many fields", "", 200, `Cache-Control: max-age=60, private="` + strings.Repeat("x,", 33) + `"` + tag, Private, 0},
+		{"private and public", "", 200, "Cache-Control: public, private, max-age=60", Private, 0},
+
+		// RFC 9111, section 5.2.2.3.
+		{"must-understand", "", 200, "Cache-Control: must-understand, max-age=60, no-store", None, 60},
+		{"must-understand, unknown", "", 599, "Cache-Control: must-understand, max-age=60, no-store", MustUnderstand, 0},
+		{"must-understand, unknown, no no-store", "", 299, "Cache-Control: must-understand, max-age=60", MustUnderstand, 0},
+		{"must-understand, no status", "", 306, "Cache-Control: must-understand, max-age=60", MustUnderstand, 0},
+		{"must-understand=1 lifts nothing", "", 200, "Cache-Control: must-understand=1, max-age=60, no-store", ResponseNoStore, 0},
+		{"must-understand=1 forbids", "", 418, "Cache-Control: must-understand=1, max-age=60", MustUnderstand, 0},
+		{"must-understand, quotes open", "", 200, `Cache-Control: must-understand, no-store, max-age=60, a="` + tag, ResponseNoStore, 0},
+		{"must-understand, private", "", 200, "Cache-Control: must-understand, no-store, max-age=60, private", Private, 0},
+		{"must-understand, part", "", 206, "Cache-Control: must-understand, no-store, max-age=60", Partial, 0},
 		{"no-cache, no validator", "", 200, "Cache-Control: no-cache, max-age=60", NoFreshness, 0},
 		{"no-cache", "", 200, "Cache-Control: no-cache" + tag, None, 0},
 		{"no-cache field", "", 200, "Cache-Control: no-cache=\"x\", max-age=60|Last-Modified: {-9}", None, 60},
@@ -98,12 +149,12 @@ func TestAssess(t *testing.T) {
 		{"condition failed", "If-None-Match: *", 412, "Cache-Control: max-age=60", StatusNotStorable, 0},
 		{"condition failed by itself", "", 412, "Cache-Control: max-age=60", None, 60},
 	} {
-		m, why := Assess(get(t, c.request), c.status, lines(t, c.response), epoch, epoch)
+		m, why := Assess(&Policy{}, get(t, c.request), c.status, lines(t, c.response), epoch, epoch)
 		if why != c.want || why == None && seconds64(m.Lifetime) != c.lifetime {
 			t.Errorf("%s: %v, lifetime %v; want %v, %ds", c.name, why, m.Lifetime, c.want, c.lifetime)
 		}
 	}
-	if _, why := Assess(NewRequest("HEAD", nil), 200, lines(t, "Cache-Control: max-age=60"), epoch, epoch); why != Method {
+	if _, why := Assess(&Policy{}, NewRequest(&Policy{}, "HEAD", nil), 200, lines(t, "Cache-Control: max-age=60"), epoch, epoch); why != Method {
 		t.Errorf("the response to a HEAD: %v", why)
 	}
 }
@@ -127,8 +178,14 @@ func TestInitialAge(t *testing.T) {
 		{"Age: 7200.0", 0, 0},
 		{"Age: abc", 0, 0},
 		{"Age: 99999999999999999999", 0, maxDelta},
+		{"Age: 2147483647", 0, maxDelta - time.Second},
+		{"Age: 0, 0", 0, 0},
+		{"Age: 0|Age: 7200", 0, 0},
+		{"Age: +5", 0, 0},
+		{"Age: 7200;a=1", 0, 0},
+		{"Age: 007", 0, 7 * time.Second},
 	} {
-		m, _ := Assess(get(t, ""), 200, lines(t, c.fields), epoch.Add(-c.delay), epoch)
+		m, _ := Assess(&Policy{}, get(t, ""), 200, lines(t, c.fields), epoch.Add(-c.delay), epoch)
 		if m.InitialAge != c.want {
 			t.Errorf("%q after %v: %v, want %v", c.fields, c.delay, m.InitialAge, c.want)
 		}
@@ -138,16 +195,16 @@ func TestInitialAge(t *testing.T) {
 func TestStoredFields(t *testing.T) {
 	sent := "Via: 1.1 a|Connection: X-Hop|Age: 5|Set-Cookie: a=1|X-Hop: 1|Content-Length: 10|Set-Cookie: b=2|" +
 		"Keep-Alive: 1|Transfer-Encoding: chunked|Content-Type: text/plain"
-	m, _ := Assess(get(t, ""), 200, lines(t, sent), epoch, epoch)
+	m, _ := Assess(&Policy{}, get(t, ""), 200, lines(t, sent), epoch, epoch)
 	want := lines(t, "Via: 1.1 a|Set-Cookie: a=1|Set-Cookie: b=2|Content-Type: text/plain|Date: {0}")
 	if !slices.Equal(m.Fields, want) {
 		t.Errorf("kept %v, want %v", m.Fields, want)
 	}
-	m, _ = Assess(get(t, ""), 200, lines(t, "Vary: B, a,, A |Date: {-3}|Vary: |Vary: c"), epoch, epoch)
+	m, _ = Assess(&Policy{}, get(t, ""), 200, lines(t, "Vary: B, a,, A |Date: {-3}|Vary: |Vary: c"), epoch, epoch)
 	if want := []string{"a", "b", "c"}; !slices.Equal(m.Vary, want) {
 		t.Errorf("vary %v, want %v", m.Vary, want)
 	}
-	if bad, _ := Assess(get(t, ""), 200, lines(t, "Date: x"), epoch, epoch); !slices.Equal(bad.Fields, lines(t, "Date: {0}")) {
+	if bad, _ := Assess(&Policy{}, get(t, ""), 200, lines(t, "Date: x"), epoch, epoch); !slices.Equal(bad.Fields, lines(t, "Date: {0}")) {
 		t.Errorf("an unreadable Date gave %v", bad.Fields)
 	}
 	if m.Fields.Get("Date") != lines(t, "Date: {-3}").Get("Date") || m.Fields.Count("Date") != 1 {
@@ -168,10 +225,33 @@ func TestValidators(t *testing.T) {
 		`ETag: "a"|Last-Modified: {-9}`:           `If-None-Match: "a"|If-Modified-Since: {-9}`,
 		"Last-Modified: yesterday":                "",
 	} {
-		m, _ := Assess(get(t, ""), 200, lines(t, fields), epoch, epoch)
+		m, _ := Assess(&Policy{}, get(t, ""), 200, lines(t, fields), epoch, epoch)
 		if got := Conditions(m); !slices.Equal(got, lines(t, want)) || m.HasValidator() != (want != "") {
 			t.Errorf("%q asks %v, want %v", fields, got, want)
 		}
+	}
+}
+
+// TestWithheld: what private="names" lists is in no field that others get (RFC
+// 9111, section 5.2.2.7).
+func TestWithheld(t *testing.T) {
+	const head = `Cache-Control: max-age=60, private="X-Me, set-cookie"|ETag: "a"|Set-Cookie: a=1|x-me: 1|Y: 2|Set-Cookie: b=2`
+	for _, status := range []int{200, 206} { // stored or not
+		m, _ := Assess(&Policy{}, get(t, ""), status, lines(t, head), epoch, epoch)
+		if want := lines(t, `Cache-Control: max-age=60, private="X-Me, set-cookie"|ETag: "a"|Y: 2|Date: {0}`); !slices.Equal(m.Fields, want) {
+			t.Errorf("%d: everybody gets %v", status, m.Fields)
+		}
+		if want := lines(t, "Set-Cookie: a=1|x-me: 1|Set-Cookie: b=2"); !slices.Equal(m.Withheld, want) {
+			t.Errorf("%d: the requester gets %v besides", status, m.Withheld)
+		}
+	}
+	o := stored(t, head)
+	if d := Decide(o, get(t, "Cache-Control: max-stale"), epoch); d.Action != Revalidate || d.Reason != MustRevalidate {
+		t.Errorf("used without validation: %v, %v", d.Action, d.Reason)
+	}
+	fresh, why := Freshen(&Policy{}, o, get(t, ""), lines(t, "X-Me: 2|Y: 3|Date: {9}"), epoch, epoch)
+	if why != None || fresh.Fields.Has("X-Me") || fresh.Fields.Get("Y") != "3" || fresh.Withheld.Get("X-Me") != "2" {
+		t.Errorf("the 304 left %v and withheld %v (%v)", fresh.Fields, fresh.Withheld, why)
 	}
 }
 

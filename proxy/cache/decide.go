@@ -18,11 +18,14 @@ type Action uint8
 const (
 	// Serve: answer from the object; [Evaluate] says how.
 	Serve Action = iota
+	// ServeAndRefresh: answer from the stale object at once, and revalidate or
+	// fetch it in the background (RFC 5861, section 3). Only a GET does.
+	ServeAndRefresh
 	// Revalidate: ask the upstream with [Conditions] whether the object still
 	// stands. Only a GET does.
 	Revalidate
 	// Fetch: ask the upstream for the whole representation, without the
-	// client's conditions. Only a GET without Range does.
+	// client's conditions and ranges. Only a GET does.
 	Fetch
 	// Pass: send the request on as it is; neither store its answer nor let
 	// another request wait for it.
@@ -34,7 +37,8 @@ const (
 // Decision is what [Decide] concluded.
 type Decision struct {
 	Action Action
-	// Reason is why the object does not answer, and [None] where it does.
+	// Reason is why the object does not answer. Where it does, it is [None], or
+	// [StaleWhileRevalidate].
 	Reason Reason
 	// Age is the object's current age (RFC 9111, section 4.2.3), 0 without an
 	// object.
@@ -52,22 +56,36 @@ type Decision struct {
 // one.
 func Decide(o *Object, rq Request, now time.Time) Decision {
 	if o == nil {
-		return forward(o, rq, Decision{Reason: Miss})
+		return forward(o, &rq, Decision{Reason: Miss})
 	}
 	d := Decision{Age: o.Age(now)}
 	d.TTL = o.Lifetime - d.Age
 	if rq.traits&notPlain == 0 && rq.traits&(isGet|isHead) != 0 && !o.NoCache && d.TTL > 0 {
 		return d
 	}
-	if d.Reason = refusal(o.Meta, rq, d); d.Reason == None && rq.pass() == None {
-		return d
+	return judge(o, &rq, d)
+}
+
+// judge is [Decide] for a request or an object that is not plain.
+func judge(o *Object, rq *Request, d Decision) Decision {
+	if d.Reason = refusal(&o.Meta, rq, d); rq.pass() == None {
+		switch d.Reason {
+		case None:
+			return d
+		case StaleWhileRevalidate:
+			if rq.traits&(isGet|onlyIfCached) == isGet {
+				d.Action = ServeAndRefresh
+			}
+			return d
+		}
 	}
 	return forward(o, rq, d)
 }
 
 // refusal returns why a stored response does not satisfy the request's and its
-// own directives (RFC 9111, sections 4.2.4, 5.2.1 and 5.2.2).
-func refusal(m Meta, rq Request, d Decision) Reason {
+// own directives (RFC 9111, sections 4.2.4, 5.2.1 and 5.2.2), or why it does
+// though it is stale.
+func refusal(m *Meta, rq *Request, d Decision) Reason {
 	switch {
 	case m.NoCache:
 		return MustRevalidate
@@ -79,14 +97,21 @@ func refusal(m Meta, rq Request, d Decision) Reason {
 		return RequestMinFresh
 	case d.TTL > 0:
 		return None
-	case rq.MaxStale >= 0 && -d.TTL <= rq.MaxStale && !m.MustRevalidate:
+	}
+	// A client that limits the age, or the staleness, accepts no more of it for
+	// what the origin allows.
+	accepts := rq.MaxAge < 0 && rq.MaxStale < 0 || -d.TTL <= rq.MaxStale
+	switch {
+	case accepts && within(-d.TTL, m.StaleWhileRevalidate):
+		return StaleWhileRevalidate
+	case rq.MaxStale >= 0 && accepts && !m.MustRevalidate:
 		return None
 	}
 	return Stale
 }
 
 // forward chooses how a request that o does not answer reaches its origin.
-func forward(o *Object, rq Request, d Decision) Decision {
+func forward(o *Object, rq *Request, d Decision) Decision {
 	passed := rq.pass()
 	switch {
 	case passed != None:
@@ -96,13 +121,11 @@ func forward(o *Object, rq Request, d Decision) Decision {
 		d.Action = Pass
 	case o != nil && o.HasValidator():
 		d.Action = Revalidate
-	case rq.HasRange():
-		d.Action = Pass
-		if o == nil {
-			d.Reason = RangeMiss
-		}
 	default:
 		d.Action = Fetch
+		if o == nil && rq.traits&hasRange != 0 {
+			d.Reason = RangeMiss
+		}
 	}
 	if rq.traits&onlyIfCached != 0 && passed != Method {
 		d.Action, d.Reason = OnlyIfCached, RequestOnlyIfCached

@@ -1,16 +1,22 @@
 package cache
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 func TestEvaluate(t *testing.T) {
 	const (
-		both   = `Cache-Control: max-age=60|ETag: "a"|Last-Modified: {-100}|Date: {0}`
-		weak   = `Cache-Control: max-age=60|ETag: W/"a"`
-		dated  = `Cache-Control: max-age=60|Date: {-10}`
-		recent = `Cache-Control: max-age=60|Last-Modified: {0}|Date: {0}`
+		both    = `Cache-Control: max-age=60|ETag: "a"|Last-Modified: {-100}|Date: {0}`
+		weak    = `Cache-Control: max-age=60|ETag: W/"a"`
+		dated   = `Cache-Control: max-age=60|Date: {-10}`
+		undated = `Cache-Control: max-age=60`
+		recent  = `Cache-Control: max-age=60|Last-Modified: {0}|Date: {0}`
 	)
 	full, notModified, refused := Answer{Kind: Full}, Answer{Kind: NotModified}, Answer{Kind: NotSatisfiable}
-	part := func(offset, length int64) Answer { return Answer{Part, offset, length} }
+	part := func(offset, length int64) Answer { return Answer{Kind: Part, Span: Span{offset, length}} }
+	parts := Answer{Kind: Parts}
 	for _, c := range []struct {
 		response, request string
 		want              Answer
@@ -28,6 +34,13 @@ func TestEvaluate(t *testing.T) {
 		{both, `If-None-Match: "a`, full},
 		{both, `If-None-Match: "b""a"`, full},
 		{both, `If-None-Match: *`, notModified},
+		{both, `If-None-Match: W/"c",, W/"a"`, notModified},
+		{both, `If-None-Match: "a" "b"`, notModified},
+		{both, `If-None-Match: w/"a"`, full},
+		{both, `If-None-Match: W/ "a"`, full},
+		{both, `If-None-Match: "A"`, full},
+		{both, `If-None-Match: x, "a"`, full},
+		{both, `If-None-Match:`, full},
 		{dated, `If-None-Match: *`, notModified},
 		{dated, `If-None-Match: ""`, full},
 		{both, `If-None-Match: "b"|If-Modified-Since: {0}`, full},
@@ -41,6 +54,15 @@ func TestEvaluate(t *testing.T) {
 		{both, "If-Modified-Since: Wednesday, 04-Mar-26 12:00:00 GMT", notModified},
 		{dated, "If-Modified-Since: {-10}", notModified},
 		{dated, "If-Modified-Since: {-11}", full},
+		{undated, "If-Modified-Since: {0}", notModified}, // what was received stands in for Date
+		{undated, "If-Modified-Since: {-1}", full},
+		{both, "If-Modified-Since: Wed Mar  4 12:00:00 2026", notModified},
+		{both, "If-Modified-Since: {999}", notModified},
+		// All of them, in the order of section 13.2.2.
+		{both, `If-None-Match: "b"|If-Modified-Since: {0}|Range: bytes=0-4|If-Range: "a"`, part(0, 5)},
+		{both, `If-None-Match: "a"|Range: bytes=99-|If-Range: "a"`, notModified},
+		{both, `If-Modified-Since: {0}|Range: bytes=99-`, notModified},
+		{both, `If-Modified-Since: {-101}|Range: bytes=99-`, refused},
 		// Range, section 14.1.2, of ten bytes.
 		{both, "Range: bytes=0-4", part(0, 5)},
 		{both, "Range: BYTES= 2-2", part(2, 1)},
@@ -60,7 +82,14 @@ func TestEvaluate(t *testing.T) {
 		{both, "Range: bytes=", full},
 		{both, "Range: bytes=3", full},
 		{both, "Range: bytes=--3", full},
-		{both, "Range: bytes=0-1,3-4", full},
+		{both, "Range: bytes = 0-1", full},
+		{both, "Range: bytes=0 - 1", full},
+		{both, "Range: bytes", full},
+		{both, "Range: 0-4", full},
+		{both, "Range: bytes=0-1,3-4", parts},
+		{both, "Range: bytes=0-1,99-", part(0, 2)},
+		{both, `Range: bytes=0-1,3-4|If-Range: "b"`, full},
+		{both, `Range: bytes=0-1,3-4|If-Range: "a"`, parts},
 		{both, "Range: lines=0-4", full},
 		{both, "Range: bytes=0-4|Range: bytes=1-4", full},
 		{both, `Range: bytes=0-4|If-None-Match: "a"`, notModified},
@@ -75,11 +104,18 @@ func TestEvaluate(t *testing.T) {
 		{both, "Range: bytes=0-4|If-Range: {-99}", full},
 		{recent, "Range: bytes=0-4|If-Range: {0}", full}, // not a strong date
 		{both, "Range: bytes=0-4|If-Range: x", full},
+		{both, "Range: bytes=0-4|If-Range: *", full},
+		{both, `Range: bytes=0-4|If-Range: "a", "b"`, full},
+		{both, `Range: bytes=0-4|If-Range: "a"|If-Range: "a"`, full},
+		{both, "Range: bytes=0-4|If-Range: {-101}", full},
+		{both, "Range: bytes=0-4|If-Range: Wed Mar  4 11:58:20 2026", part(0, 5)}, // the same instant
+		{dated, `Range: bytes=0-4|If-Range: "a"`, full},
+		{dated, "Range: bytes=0-4|If-Range: {-10}", full}, // no Date stands in here
 		{both, `Range: bytes=99-|If-Range: "b"`, full},
 		{both, `If-Range: "b"`, full},
 	} {
 		o := stored(t, c.response)
-		if got := Evaluate(o.Meta, 10, get(t, c.request)); got != c.want {
+		if got := Evaluate(&o.Meta, 10, get(t, c.request)); got != c.want {
 			t.Errorf("%q of %q: %v, want %v", c.request, c.response, got, c.want)
 		}
 	}
@@ -97,27 +133,66 @@ func TestEvaluate(t *testing.T) {
 		{"an error has no conditions", "GET", 404, `If-None-Match: "a"`, 10, Full},
 		{"another 2xx has", "GET", 203, `If-None-Match: "a"`, 10, NotModified},
 		{"but no ranges", "GET", 203, "Range: bytes=0-1", 10, Full},
+		{"POST has no conditions", "POST", 200, `If-None-Match: "a"`, 10, Full},
+		{"an error has no ranges", "GET", 404, "Range: bytes=0-1", 10, Full},
 		{"nothing of nothing", "GET", 200, "Range: bytes=0-", 0, NotSatisfiable},
 		{"the end of nothing", "GET", 200, "Range: bytes=-1", 0, Full},
+		{"the end of nothing, among others", "GET", 200, "Range: bytes=0-,-1", 0, Full},
+		{"no end of nothing", "GET", 200, "Range: bytes=-0", 0, NotSatisfiable},
+		{"conditions of what is under way", "GET", 200, `If-None-Match: "a"|Range: bytes=0-1`, -1, NotModified},
+		{"no range of what is under way", "GET", 200, "Range: bytes=0-1", -1, Full},
+		{"nor a refusal", "GET", 200, "Range: bytes=99-,-0", -2, Full},
 	} {
 		m.Status = c.status
-		if got := Evaluate(m, c.size, NewRequest(c.method, lines(t, c.request))); got.Kind != c.want {
+		if got := Evaluate(&m, c.size, NewRequest(&Policy{}, c.method, lines(t, c.request))); got.Kind != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
 }
 
-func FuzzEvaluate(f *testing.F) {
-	f.Add("bytes=0-4", `"a"`, `W/"b", "a"`, int64(10))
-	f.Add("bytes=-9223372036854775807", `"`, `W/`, int64(0))
-	f.Fuzz(func(t *testing.T, set, single, list string, size int64) {
-		size = max(size, 0)
-		if a := parseRange(set, size); a.Kind == Part && (a.Offset < 0 || a.Length < 1 || a.Length > size-a.Offset) {
-			t.Fatalf("%q of %d bytes: %v", set, size, a)
+func TestSingleRangeAllocatesNothing(t *testing.T) {
+	m, rq := stored(t, `Cache-Control: max-age=60|ETag: "a"`).Meta, get(t, `Range: bytes=2-5, 4-7|If-Range: "a"`)
+	if n := testing.AllocsPerRun(100, func() { Evaluate(&m, 10, rq) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkEvaluate(b *testing.B) {
+	m := stored(b, `Cache-Control: max-age=60|ETag: "a"`).Meta
+	for name, fields := range map[string]string{
+		"plain": "Accept: */*", "conditional": `If-None-Match: "b", "a"`, "range": "Range: bytes=2-5", "ranges": "Range: bytes=2-5,8-9",
+	} {
+		rq := get(b, fields)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Evaluate(&m, 10, rq)
+			}
+		})
+	}
+}
+
+// FuzzEntityTags: a tag is found wherever it stands in a list, and one that is
+// not in a list of tags is not.
+func FuzzEntityTags(f *testing.F) {
+	f.Add(`"a"`, `W/"b"`, `W/"b", "a"`)
+	f.Add(`"`, `W/`, `"a`)
+	f.Fuzz(func(t *testing.T, tag, other, list string) {
+		listsETag(list, tag)
+		if !isETag(tag) || !isETag(other) {
+			return
 		}
-		listsETag(list, single)
-		if isETag(single) && !listsETag(`"x", `+single+", "+list, single) {
-			t.Fatalf("%q was not found before %q", single, list)
+		same := strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(other, "W/")
+		for _, c := range []struct {
+			list string
+			want bool
+		}{
+			{tag, true}, {other, same}, {other + "," + tag, true}, {tag + " ,, " + list, true},
+			{fmt.Sprintf(`W/"x" , %s,`, other), same || strings.TrimPrefix(tag, "W/") == `"x"`},
+		} {
+			if listsETag(c.list, tag) != c.want {
+				t.Fatalf("%q in %q: %v", tag, c.list, !c.want)
+			}
 		}
 	})
 }

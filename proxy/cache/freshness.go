@@ -6,107 +6,59 @@ import (
 	"ringfence/proxy/wire"
 )
 
-// control holds the response directives (RFC 9111, section 5.2.2). Restricting
-// ones count however they are written; those that grant something count only
-// in their proper form.
-type control struct {
-	noStore, noCache, private, public bool
-	// mustRevalidate: any of must-revalidate, proxy-revalidate and s-maxage.
-	mustRevalidate bool
-	// namedMustRevalidate: must-revalidate itself, in its proper form.
-	namedMustRevalidate bool
-	sMaxAge, maxAge     delta
-	// unbalanced: quotation marks leave it open what is a directive.
-	unbalanced bool
-}
-
-// delta is a directive that takes a number of seconds.
-type delta struct {
-	set, valid bool
-	value      time.Duration
-}
-
-// shareable reports whether the origin says that the response is for everyone.
-func (c control) shareable() bool {
-	return !c.unbalanced && (c.public || c.sMaxAge.set && c.sMaxAge.valid)
-}
-
-// allowsAuthorized reports whether the response to an authenticated request may
-// be shared (RFC 9111, section 3.5).
-func (c control) allowsAuthorized() bool {
-	return c.shareable() || c.namedMustRevalidate && !c.unbalanced
-}
-
-// readControl reads all Cache-Control lines as one list.
-func readControl(fields wire.Fields) control {
-	var c control
-	for i := fields.Index("Cache-Control", 0); i >= 0; i = fields.Index("Cache-Control", i+1) {
-		for list := fields[i].Value; ; {
-			d, rest, ok := nextDirective(list)
-			if !ok {
-				break
-			}
-			c, list = withDirective(c, d), rest
-		}
-	}
-	return c
-}
-
-func withDirective(c control, d directive) control {
-	c.unbalanced = c.unbalanced || d.form == unbalanced
-	switch {
-	case wire.EqualFold(d.name, "no-store"):
-		c.noStore = true
-	case wire.EqualFold(d.name, "no-cache"):
-		c.noCache = true
-	case wire.EqualFold(d.name, "private"):
-		c.private = true
-	case wire.EqualFold(d.name, "public"):
-		c.public = c.public || d.form == bare
-	case wire.EqualFold(d.name, "must-revalidate"):
-		c.mustRevalidate = true
-		c.namedMustRevalidate = c.namedMustRevalidate || d.form == bare
-	case wire.EqualFold(d.name, "proxy-revalidate"):
-		c.mustRevalidate = true
-	case wire.EqualFold(d.name, "s-maxage"):
-		c.mustRevalidate = true
-		c.sMaxAge = withSeconds(c.sMaxAge, d)
-	case wire.EqualFold(d.name, "max-age"):
-		c.maxAge = withSeconds(c.maxAge, d)
-	}
-	return c
-}
-
-// withSeconds adds one more directive of a name. Two that differ, and one that
-// is not a number, leave the response stale (RFC 9111, section 4.2.1).
-func withSeconds(before delta, d directive) delta {
-	value, ok := seconds(d)
-	if before.set && (!before.valid || before.value != value) {
-		ok = false
-	}
-	if !ok {
-		value = 0
-	}
-	return delta{set: true, valid: ok, value: value}
-}
-
-// lifetimeOf returns how long a response is fresh in a shared cache, and
-// whether anything says so (RFC 9111, section 4.2.1): s-maxage before max-age
-// before Expires, which counts from the response's own Date. What is said
-// unreadably or in contradiction makes the response stale.
-func lifetimeOf(c control, fields wire.Fields, date, ref time.Time) (lifetime time.Duration, explicit bool) {
+// explicitLifetime returns how long the origin says that a response is fresh in
+// a shared cache, and whether it says anything (RFC 9111, section 4.2.1):
+// s-maxage before max-age before Expires, which counts from the response's own
+// Date and not at all beside CDN-Cache-Control. What is said unreadably or in
+// contradiction makes the response stale.
+func explicitLifetime(c *control, fields wire.Fields, date, ref time.Time) (lifetime time.Duration, explicit bool) {
 	switch {
 	case c.sMaxAge.set:
 		lifetime, explicit = c.sMaxAge.value, true
 	case c.maxAge.set:
 		lifetime, explicit = c.maxAge.value, true
-	default:
+	case !c.targeted:
 		lifetime, explicit = expiresLifetime(fields, date, ref)
 	}
 	if c.unbalanced {
 		lifetime = 0
 	}
 	return lifetime, explicit
+}
+
+// impliedLifetime returns how long a response is fresh whose origin does not
+// say, and whether it may be stored at all: by the policy's word on its status,
+// else by heuristics (RFC 9111, section 4.2.2), else by the policy's default.
+func impliedLifetime(p *Policy, c *control, m *Meta) (time.Duration, bool) {
+	if c.unbalanced {
+		return 0, false
+	}
+	if ttl, ok := p.negativeTTL(m.Status); ok {
+		return min(ttl, maxDelta), ttl > 0
+	}
+	if !isHeuristic(m.Status) && !c.public {
+		return 0, false
+	}
+	if m.LastModified != "" {
+		if tenth := min(m.Date.Sub(m.Modified)/10, p.HeuristicMax, maxDelta); tenth > 0 {
+			return tenth, true
+		}
+	}
+	return min(p.DefaultTTL, maxDelta), p.DefaultTTL > 0
+}
+
+// staleWindows returns for how long past its freshness a response may be served
+// while it is revalidated (RFC 5861, section 3), and while the upstream fails
+// (section 4).
+func staleWindows(p *Policy, c *control) (revalidate, onError time.Duration) {
+	if c.mustRevalidate || c.noCache || c.withheld != nil || c.unbalanced {
+		return 0, 0
+	}
+	onError = min(p.StaleOnError, maxDelta)
+	if c.staleIfError.set {
+		onError = c.staleIfError.value
+	}
+	return c.staleWhileRevalidate.value, onError
 }
 
 func expiresLifetime(fields wire.Fields, date, ref time.Time) (time.Duration, bool) {

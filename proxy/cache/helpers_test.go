@@ -34,12 +34,12 @@ func lines(t testing.TB, s string) wire.Fields {
 	return f
 }
 
-func get(t testing.TB, fields string) Request { return NewRequest("GET", lines(t, fields)) }
+func get(t testing.TB, fields string) Request { return NewRequest(&Policy{}, "GET", lines(t, fields)) }
 
 // stored makes the object of a response that must be storable.
 func stored(t testing.TB, fields string) *Object {
 	t.Helper()
-	m, why := Assess(get(t, ""), 200, lines(t, fields), epoch, epoch)
+	m, why := Assess(&Policy{}, get(t, ""), 200, lines(t, fields), epoch, epoch)
 	if why != None {
 		t.Fatalf("%q is not storable: %v", fields, why)
 	}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"slices"
 	"time"
 
 	"ringfence/proxy/wire"
@@ -43,10 +44,28 @@ type Meta struct {
 	// MustRevalidate: no reuse once stale, whatever a client allows. The
 	// response has must-revalidate, proxy-revalidate or s-maxage.
 	MustRevalidate bool
+	// Explicit: Lifetime is the origin's own word, though it may be an
+	// unreadable one; else it comes from a heuristic or the policy.
+	Explicit bool
 
 	// Vary lists the request fields that select the response: lower case,
 	// sorted, each once.
 	Vary []string
+
+	// StaleWhileRevalidate is for how long past its freshness the response may
+	// be served while it is revalidated (RFC 5861, section 3). StaleOnError is
+	// the same while the upstream fails: the origin's stale-if-error (section
+	// 4), else the policy's. Both are 0 under NoCache and MustRevalidate.
+	StaleWhileRevalidate, StaleOnError time.Duration
+
+	// Groups are those to which the response belongs (RFC 9875, section 2),
+	// sorted, each once. They share no memory with the fields.
+	Groups []string
+	// Withheld are the field lines that private="names" keeps from everybody
+	// but the requester (RFC 9111, section 5.2.2.7), and which Fields lacks. The
+	// caller adds them to the answer to the request that fetched the response,
+	// and clears them before it stores an object.
+	Withheld wire.Fields
 }
 
 // Age returns the age of the response at now (RFC 9111, section 4.2.3). It is
@@ -61,58 +80,109 @@ func (m *Meta) HasValidator() bool { return m.ETag != "" || m.LastModified != ""
 
 // Assess reads the head of a response to rq, which was sent at requestTime and
 // whose head arrived at responseTime. The reason is [None] if the response may
-// be stored and shared (RFC 9111, section 3), and else why not.
+// be stored and shared under p (RFC 9111, section 3), and else why not.
 //
 // The Meta is complete either way, since its Fields are what every client is
 // sent; that of a response which may not be stored satisfies no request. It
 // shares memory with fields, never with rq.
 //
-// Stored is any final status with explicit freshness (s-maxage, max-age or
-// Expires) that is fresh on arrival, and, if it has a validator, also what is
-// stale on arrival or marked no-cache. The qualified forms no-cache="field" and
-// private="field" have the effect of the unqualified ones.
-func Assess(rq Request, status int, fields wire.Fields, requestTime, responseTime time.Time) (Meta, Reason) {
+// Stored is any final status of which it is known how long it is fresh, from
+// the origin (s-maxage, max-age or Expires) or by p, and which is of use: fresh
+// on arrival, or within a stale window that the origin gave it, or with a
+// validator. With a validator, so is what is marked no-cache. no-cache="names"
+// has the effect of no-cache; with private="names" the rest of the response is
+// stored, and validated on each use.
+func Assess(p *Policy, rq Request, status int, fields wire.Fields, requestTime, responseTime time.Time) (Meta, Reason) {
+	m, why := assess(p, rq, status, fields, requestTime, responseTime)
+	if rq.traits&isGet == 0 {
+		return refused(m), Method
+	}
+	return m, why
+}
+
+// assess is [Assess] but for the method.
+func assess(p *Policy, rq Request, status int, fields wire.Fields, requestTime, responseTime time.Time) (Meta, Reason) {
 	c := readControl(fields)
 	m := Meta{Status: status, ResponseTime: responseTime}
 	hasDate := false
 	m.Date, hasDate = dateField(fields, responseTime)
-	m.Fields = storedFields(fields, m.Date, hasDate)
+	m.Fields, m.Withheld = withhold(storedFields(fields, m.Date, hasDate), c.withheld)
 	m.ETag, m.LastModified, m.Modified = validators(fields, responseTime)
 	m.InitialAge = initialAge(fields, m.Date, requestTime, responseTime)
-	m.NoCache = c.noCache
+	m.NoCache = c.noCache || c.withheld != nil
 	m.MustRevalidate = c.mustRevalidate
-	lifetime, explicit := lifetimeOf(c, fields, m.Date, responseTime)
-	m.Lifetime = lifetime
+	m.Groups = readGroups(fields, "Cache-Groups")
+	m.StaleWhileRevalidate, m.StaleOnError = staleWindows(p, &c)
+	m.Lifetime, m.Explicit = explicitLifetime(&c, fields, m.Date, responseTime)
+	known := m.Explicit
+	if !known {
+		m.Lifetime, known = impliedLifetime(p, &c, &m)
+	}
 
 	vary, why := parseVary(fields)
+	if p.OwnCoding && !fields.Has("Content-Encoding") {
+		vary = slices.DeleteFunc(vary, func(name string) bool { return name == "accept-encoding" })
+	}
 	m.Vary = vary
-	usable := explicit && !m.NoCache && m.Lifetime > m.InitialAge ||
-		(explicit || m.NoCache) && m.HasValidator()
-	switch shareable := c.shareable(); {
-	case rq.traits&isGet == 0:
-		why = Method
+	switch forbidden := c.forbids(status); {
 	case rq.traits&noStore != 0:
 		why = RequestNoStore
 	case status == 206:
 		why = Partial
 	case !storableStatus(status, rq):
 		why = StatusNotStorable
-	case c.noStore:
-		why = ResponseNoStore
-	case c.private:
-		why = Private
+	case forbidden != None:
+		why = forbidden
 	case rq.traits&authorized != 0 && !c.allowsAuthorized():
 		why = Authorization
 	case why != None:
-	case fields.Has("Set-Cookie") && !shareable:
+	case len(m.Groups) > p.maxTags():
+		why = TooManyTags
+	case !mayKeepCookies(p, &c, &m):
 		why = SetCookie
-	case !usable:
+	case !isUseful(&c, &m, known):
 		why = NoFreshness
 	}
 	if why != None {
-		m.NoCache, m.Lifetime = true, 0
+		return refused(m), why
 	}
-	return m, why
+	if p.SetCookie == SetCookieStrip {
+		m.Fields, _ = withhold(m.Fields, []string{"set-cookie"})
+		m.Withheld, _ = withhold(m.Withheld, []string{"set-cookie"})
+	}
+	return m, None
+}
+
+// refused returns m such that it satisfies no request.
+func refused(m Meta) Meta {
+	m.NoCache, m.Lifetime, m.StaleWhileRevalidate, m.StaleOnError = true, 0, 0, 0
+	return m
+}
+
+// isUseful reports whether a stored response could ever answer a request, alone
+// or once it is validated. A stale window counts if the origin asked for it:
+// the policy's is for what was good at some time.
+func isUseful(c *control, m *Meta, known bool) bool {
+	if m.HasValidator() {
+		return known || m.NoCache
+	}
+	window := m.StaleWhileRevalidate
+	if c.staleIfError.set {
+		window = max(window, m.StaleOnError)
+	}
+	return known && !m.NoCache && m.InitialAge < m.Lifetime+window
+}
+
+// mayKeepCookies applies the policy on Set-Cookie. Cookies that are withheld
+// are not kept.
+func mayKeepCookies(p *Policy, c *control, m *Meta) bool {
+	switch p.SetCookie {
+	case SetCookieExplicit:
+		return !m.Fields.Has("Set-Cookie") || c.sharesCookies()
+	case SetCookieBypass:
+		return !m.Fields.Has("Set-Cookie") && !m.Withheld.Has("Set-Cookie")
+	}
+	return true
 }
 
 // storableStatus refuses interim responses, and those that answer a condition
@@ -146,6 +216,23 @@ func storedFields(fields wire.Fields, date time.Time, hasDate bool) wire.Fields 
 		kept = append(kept, wire.Field{Name: "Date", Value: string(AppendDate(nil, date))})
 	}
 	return kept
+}
+
+// withhold splits fields into those that none of names is called and the
+// others. The first share the memory of fields, which it overwrites.
+func withhold(fields wire.Fields, names []string) (kept, withheld wire.Fields) {
+	if names == nil {
+		return fields, nil
+	}
+	kept = fields[:0]
+	for _, f := range fields {
+		if slices.ContainsFunc(names, func(name string) bool { return wire.EqualFold(name, f.Name) }) {
+			withheld = append(withheld, f)
+		} else {
+			kept = append(kept, f)
+		}
+	}
+	return kept, withheld
 }
 
 // dateField returns the first Date that can be read, else the time at which

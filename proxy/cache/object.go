@@ -19,18 +19,24 @@ type Object struct {
 	Body []byte
 	// Epoch is the generation of the key in which the fill began. An object of
 	// another generation than the present one was invalidated.
-	Epoch uint32
+	Epoch uint64
+	// FillTime is how long it took to fetch or validate the response, from the
+	// request to the end of the body; 0 if unknown. See [RefreshesEarly].
+	FillTime time.Duration
 }
 
 // Size returns how many bytes of memory the object takes: key, head and body.
 func (o *Object) Size() int64 {
 	n := int(unsafe.Sizeof(*o)) + len(o.Key) + cap(o.Body)
 	n += cap(o.Fields)*int(unsafe.Sizeof(wire.Field{})) + cap(o.Vary)*int(unsafe.Sizeof(""))
+	n += cap(o.Groups) * int(unsafe.Sizeof(""))
 	for _, f := range o.Fields {
 		n += len(f.Name) + len(f.Value)
 	}
-	for _, name := range o.Vary {
-		n += len(name)
+	for _, names := range [...][]string{o.Vary, o.Groups} {
+		for _, name := range names {
+			n += len(name)
+		}
 	}
 	return int64(n)
 }
@@ -62,16 +68,25 @@ func Conditions(m Meta) wire.Fields {
 // moves it away from its key.
 //
 // Content-Length, Content-Encoding and Content-Range stay, since they describe
-// the stored bytes, and a weak entity tag does not become a strong one.
-func Freshen(o *Object, rq Request, fields wire.Fields, requestTime, responseTime time.Time) (*Object, Reason) {
+// the stored bytes, and a weak entity tag does not become a strong one. Lines
+// that the 304 makes private are in the new object's Withheld, as with
+// [Assess]. Its FillTime is that of the validation.
+func Freshen(p *Policy, o *Object, rq Request, fields wire.Fields, requestTime, responseTime time.Time) (*Object, Reason) {
 	if !confirms(fields, o.Meta, responseTime) {
 		return nil, ValidatorMismatch
 	}
-	meta, why := Assess(rq, o.Status, updated(o.Meta, fields), requestTime, responseTime)
+	return freshened(p, o, rq, fields, requestTime, responseTime)
+}
+
+// freshened returns o with the fields of a later response put in place of its
+// own, and whether it may replace o under its key.
+func freshened(p *Policy, o *Object, rq Request, fields wire.Fields, requestTime, responseTime time.Time) (*Object, Reason) {
+	meta, why := assess(p, rq, o.Status, updated(o.Meta, fields), requestTime, responseTime)
 	if why == None && !slices.Equal(meta.Vary, o.Vary) {
 		why = VaryChanged
 	}
-	return &Object{Meta: meta, Key: o.Key, Body: o.Body, Epoch: o.Epoch}, why
+	fill := max(responseTime.Sub(requestTime), 0)
+	return &Object{Meta: meta, Key: o.Key, Body: o.Body, Epoch: o.Epoch, FillTime: fill}, why
 }
 
 // confirms reports whether a 304 speaks of the stored response. One without

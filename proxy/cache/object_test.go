@@ -41,7 +41,7 @@ func TestFreshen(t *testing.T) {
 		o := stored(t, c.before)
 		before := slices.Clone(o.Fields)
 		at := epoch.Add(90 * time.Second)
-		fresh, why := Freshen(o, get(t, ""), lines(t, c.answer), at, at)
+		fresh, why := Freshen(&Policy{}, o, get(t, ""), lines(t, c.answer), at, at)
 		if why != c.want || (fresh == nil) != (c.fields == "") {
 			t.Errorf("%s: %v with object %v", c.name, why, fresh != nil)
 			continue
@@ -71,7 +71,7 @@ func TestFreshenAuthorized(t *testing.T) {
 	o := stored(t, `Cache-Control: max-age=60, public|ETag: "a"`)
 	rq := get(t, "Authorization: x")
 	for answer, want := range map[string]Reason{"": None, "Cache-Control: max-age=60": Authorization} {
-		if _, why := Freshen(o, rq, lines(t, answer), epoch, epoch); why != want {
+		if _, why := Freshen(&Policy{}, o, rq, lines(t, answer), epoch, epoch); why != want {
 			t.Errorf("%q: %v, want %v", answer, why, want)
 		}
 	}
@@ -80,9 +80,9 @@ func TestFreshenAuthorized(t *testing.T) {
 func TestFreshenCountsTheNewAge(t *testing.T) {
 	o := stored(t, `Cache-Control: max-age=60|Age: 50|ETag: "a"`)
 	at := epoch.Add(time.Hour)
-	fresh, _ := Freshen(o, get(t, ""), lines(t, "Age: 5"), at.Add(-time.Second), at)
-	if fresh.InitialAge != 6*time.Second {
-		t.Errorf("age %v after the 304", fresh.InitialAge)
+	fresh, _ := Freshen(&Policy{}, o, get(t, ""), lines(t, "Age: 5"), at.Add(-time.Second), at)
+	if fresh.InitialAge != 6*time.Second || fresh.FillTime != time.Second {
+		t.Errorf("age %v after the 304, which took %v", fresh.InitialAge, fresh.FillTime)
 	}
 }
 
@@ -90,8 +90,9 @@ func TestSizeCountsWhatGrows(t *testing.T) {
 	small := stored(t, "Cache-Control: max-age=60")
 	long := strings.Repeat("n", 500)
 	big := stored(t, "Cache-Control: max-age=60|Vary: "+long+"|X: "+long)
-	big.Key, big.Body = small.Key+long, make([]byte, 1000)
-	const least = 500 + 2*500 + 500 + 990 // key, fields, names, body
+	big.Key, big.Body, big.Groups = small.Key+long, make([]byte, 1000), make([]string, 100)
+	big.Groups[0] = long
+	const least = 500 + 2*500 + 500 + 990 + 16*100 + 500 // key, fields, names, body, groups
 	if d := big.Size() - small.Size(); d < least || d > least+200 {
 		t.Errorf("%d bytes more, at least %d expected", d, least)
 	}

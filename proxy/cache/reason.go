@@ -1,7 +1,7 @@
 package cache
 
-// Reason says why a request was not answered from the cache, or why a response
-// was not kept. The same value is the Cache-Status detail, the label of a
+// Reason says why a request was not answered from the cache, or from a stale
+// response, or why a response was not kept. The same value is the Cache-Status detail, the label of a
 // metric and the line of an explanation. The set is closed; the zero value is
 // [None].
 type Reason uint8
@@ -49,13 +49,28 @@ const (
 	// Invalidated: the stored response was purged, or an unsafe request
 	// overtook it (RFC 9111, section 4.4).
 	Invalidated
+	// RangeTooLarge: a range was asked of a URI of which nothing is stored, and
+	// the whole is too large to fetch for it.
+	RangeTooLarge
+)
+
+// Why a stale response answered a request.
+const (
+	// StaleWhileRevalidate: the origin allows it for a while, in which the
+	// response is refreshed (RFC 5861, section 3).
+	StaleWhileRevalidate Reason = iota + RangeTooLarge + 1
+	// StaleOnError: the upstream failed (RFC 5861, section 4).
+	StaleOnError
 )
 
 // Why a response was not kept.
 const (
 	// StatusNotStorable: an interim status, or one that only makes sense as
 	// the answer to the condition or range that was sent.
-	StatusNotStorable Reason = iota + Invalidated + 1
+	StatusNotStorable Reason = iota + StaleOnError + 1
+	// MustUnderstand: response directive must-understand, and an unknown status
+	// (RFC 9111, section 5.2.2.3).
+	MustUnderstand
 	// ResponseNoStore: response directive no-store.
 	ResponseNoStore
 	// Private: response directive private.
@@ -70,6 +85,10 @@ const (
 	VaryStar
 	// VaryTooLong: the Vary list is longer than [MaxVary] bytes.
 	VaryTooLong
+	// TooManyVariants: the URI has as many stored variants as are allowed.
+	TooManyVariants
+	// TooManyTags: the response belongs to more groups than the policy allows.
+	TooManyTags
 	// VaryChanged: a 304 changed the Vary of the stored response, which no
 	// longer belongs under its key.
 	VaryChanged
@@ -99,38 +118,44 @@ const ReasonCount = int(reasonCount)
 // that are not kept have the token of a request for which nothing usable was
 // stored.
 var reasons = [reasonCount]struct{ name, forward string }{
-	None:                {"none", ""},
-	Miss:                {"uri-miss", "uri-miss"},
-	VaryMiss:            {"vary-miss", "vary-miss"},
-	Stale:               {"stale", "stale"},
-	MustRevalidate:      {"must-revalidate", "stale"},
-	RequestNoCache:      {"request-no-cache", "request"},
-	RequestMaxAge:       {"request-max-age", "request"},
-	RequestMinFresh:     {"request-min-fresh", "request"},
-	RequestNoStore:      {"request-no-store", "request"},
-	RequestOnlyIfCached: {"request-only-if-cached", ""},
-	RequestBody:         {"request-body", "bypass"},
-	Precondition:        {"precondition", "request"},
-	Method:              {"method", "method"},
-	RouteOff:            {"route-off", "bypass"},
-	RangeMiss:           {"range-miss", "uri-miss"},
-	Uncacheable:         {"uncacheable", "miss"},
-	Invalidated:         {"invalidated", "miss"},
-	StatusNotStorable:   {"status-not-storable", "miss"},
-	ResponseNoStore:     {"response-no-store", "miss"},
-	Private:             {"private", "miss"},
-	Authorization:       {"authorization", "miss"},
-	SetCookie:           {"set-cookie", "miss"},
-	VaryStar:            {"vary-star", "miss"},
-	VaryTooLong:         {"vary-too-long", "miss"},
-	VaryChanged:         {"vary-changed", "miss"},
-	ValidatorMismatch:   {"validator-mismatch", "miss"},
-	NoFreshness:         {"no-freshness", "miss"},
-	Partial:             {"partial", "partial"},
-	TooLarge:            {"too-large", "miss"},
-	Truncated:           {"truncated", "miss"},
-	NotAdmitted:         {"not-admitted", "miss"},
-	UpstreamError:       {"upstream-error", "miss"},
+	None:                 {"none", ""},
+	Miss:                 {"uri-miss", "uri-miss"},
+	VaryMiss:             {"vary-miss", "vary-miss"},
+	Stale:                {"stale", "stale"},
+	MustRevalidate:       {"must-revalidate", "stale"},
+	RequestNoCache:       {"request-no-cache", "request"},
+	RequestMaxAge:        {"request-max-age", "request"},
+	RequestMinFresh:      {"request-min-fresh", "request"},
+	RequestNoStore:       {"request-no-store", "request"},
+	RequestOnlyIfCached:  {"request-only-if-cached", ""},
+	RequestBody:          {"request-body", "bypass"},
+	Precondition:         {"precondition", "request"},
+	Method:               {"method", "method"},
+	RouteOff:             {"route-off", "bypass"},
+	RangeMiss:            {"range-miss", "uri-miss"},
+	Uncacheable:          {"uncacheable", "miss"},
+	Invalidated:          {"invalidated", "miss"},
+	RangeTooLarge:        {"range-too-large", "uri-miss"},
+	StaleWhileRevalidate: {"stale-while-revalidate", "stale"},
+	StaleOnError:         {"stale-if-error", "stale"},
+	StatusNotStorable:    {"status-not-storable", "miss"},
+	MustUnderstand:       {"must-understand", "miss"},
+	ResponseNoStore:      {"response-no-store", "miss"},
+	Private:              {"private", "miss"},
+	Authorization:        {"authorization", "miss"},
+	SetCookie:            {"set-cookie", "miss"},
+	VaryStar:             {"vary-star", "miss"},
+	VaryTooLong:          {"vary-too-long", "miss"},
+	TooManyVariants:      {"too-many-variants", "miss"},
+	TooManyTags:          {"too-many-tags", "miss"},
+	VaryChanged:          {"vary-changed", "miss"},
+	ValidatorMismatch:    {"validator-mismatch", "miss"},
+	NoFreshness:          {"no-freshness", "miss"},
+	Partial:              {"partial", "partial"},
+	TooLarge:             {"too-large", "miss"},
+	Truncated:            {"truncated", "miss"},
+	NotAdmitted:          {"not-admitted", "miss"},
+	UpstreamError:        {"upstream-error", "miss"},
 }
 
 // String returns the reason in kebab-case, which is a token (RFC 9110, section

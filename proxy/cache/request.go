@@ -15,12 +15,12 @@ type Request struct {
 	// Fields are the client's field lines.
 	Fields wire.Fields
 
-	// MaxAge, MinFresh and MaxStale are the request directives of these names
-	// (RFC 9111, section 5.2.1); each is -1 where it is absent. An unreadable
-	// number has the reading that serves the least from the cache, and so has
-	// the strictest of several. MaxStale without a number is the longest
-	// duration.
-	MaxAge, MinFresh, MaxStale time.Duration
+	// MaxAge, MinFresh, MaxStale and StaleIfError are the request directives of
+	// these names (RFC 9111, section 5.2.1; RFC 5861, section 4); each is -1
+	// where it is absent or ignored. An unreadable number has the reading that
+	// serves the least from the cache, and so has the strictest of several.
+	// MaxStale without a number is the longest duration.
+	MaxAge, MinFresh, MaxStale, StaleIfError time.Duration
 
 	traits traits
 }
@@ -46,10 +46,10 @@ const (
 )
 
 // NewRequest reads what the cache must know from the client's field lines, in
-// one pass and without allocation. The result shares the memory of method and
-// f.
-func NewRequest(method string, f wire.Fields) Request {
-	rq := Request{Method: method, Fields: f, MaxAge: -1, MinFresh: -1, MaxStale: -1}
+// one pass and without allocation; directives in p.Ignore are left out. The
+// result shares the memory of method and f.
+func NewRequest(p *Policy, method string, f wire.Fields) Request {
+	rq := Request{Method: method, Fields: f, MaxAge: -1, MinFresh: -1, MaxStale: -1, StaleIfError: -1}
 	switch method {
 	case "GET":
 		rq.traits = isGet
@@ -73,7 +73,7 @@ func NewRequest(method string, f wire.Fields) Request {
 			rq.traits |= traitIf(name, "If-None-Match", conditional)
 			if wire.EqualFold(name, "Cache-Control") {
 				control = true
-				rq = withDirectives(rq, value)
+				rq = withDirectives(rq, value, p.Ignore)
 			}
 		case len("Content-Length"):
 			if value != "0" {
@@ -86,7 +86,7 @@ func NewRequest(method string, f wire.Fields) Request {
 			rq.traits |= traitIf(name, "If-Unmodified-Since", originOnly)
 		}
 	}
-	if pragma && !control {
+	if pragma && !control && p.Ignore&(DirectiveNoCache|DirectivePragma) == 0 {
 		rq.traits |= noCache
 	}
 	return rq
@@ -112,45 +112,74 @@ func listsNoCache(list string) bool {
 	}
 }
 
-// withDirectives adds the directives of one Cache-Control line.
-func withDirectives(rq Request, list string) Request {
+// withDirectives adds the directives of one Cache-Control line that are not to
+// be ignored.
+func withDirectives(rq Request, list string, ignore RequestDirectives) Request {
 	for {
 		d, rest, ok := nextDirective(list)
 		if !ok {
 			return rq
 		}
 		list = rest
-		switch {
-		case wire.EqualFold(d.name, "no-cache"):
+		switch directiveCalled(d.name) &^ ignore {
+		case DirectiveNoCache:
 			rq.traits |= noCache
-		case wire.EqualFold(d.name, "no-store"):
+		case DirectiveNoStore:
 			rq.traits |= noStore
-		case wire.EqualFold(d.name, "only-if-cached"):
+		case DirectiveOnlyIfCached:
 			rq.traits |= onlyIfCached
-		case wire.EqualFold(d.name, "max-age"):
+		case DirectiveMaxAge:
 			age, _ := seconds(d)
-			if rq.MaxAge < 0 || age < rq.MaxAge {
-				rq.MaxAge = age
-			}
+			rq.MaxAge = stricter(rq.MaxAge, age)
 			rq.traits |= hasAge
-		case wire.EqualFold(d.name, "min-fresh"):
+		case DirectiveMinFresh:
 			fresh, ok := seconds(d)
 			if !ok {
 				fresh = math.MaxInt64
 			}
 			rq.MinFresh = max(rq.MinFresh, fresh)
 			rq.traits |= hasAge
-		case wire.EqualFold(d.name, "max-stale"):
+		case DirectiveMaxStale:
 			stale, _ := seconds(d)
 			if d.form == bare {
 				stale = math.MaxInt64
 			}
-			if rq.MaxStale < 0 || stale < rq.MaxStale {
-				rq.MaxStale = stale
-			}
+			rq.MaxStale = stricter(rq.MaxStale, stale)
 			rq.traits |= hasAge
+		case DirectiveStaleIfError:
+			stale, _ := seconds(d)
+			rq.StaleIfError = stricter(rq.StaleIfError, stale)
 		}
 	}
+}
+
+// stricter returns the lower of an upper limit, which is -1 while there is
+// none, and one more.
+func stricter(limit, another time.Duration) time.Duration {
+	if limit < 0 {
+		return another
+	}
+	return min(limit, another)
+}
+
+func directiveCalled(name string) RequestDirectives {
+	switch {
+	case wire.EqualFold(name, "no-cache"):
+		return DirectiveNoCache
+	case wire.EqualFold(name, "no-store"):
+		return DirectiveNoStore
+	case wire.EqualFold(name, "max-age"):
+		return DirectiveMaxAge
+	case wire.EqualFold(name, "min-fresh"):
+		return DirectiveMinFresh
+	case wire.EqualFold(name, "max-stale"):
+		return DirectiveMaxStale
+	case wire.EqualFold(name, "only-if-cached"):
+		return DirectiveOnlyIfCached
+	case wire.EqualFold(name, "stale-if-error"):
+		return DirectiveStaleIfError
+	}
+	return 0
 }
 
 // HasRange reports whether a part of the representation is asked for: a GET
@@ -159,7 +188,7 @@ func (rq Request) HasRange() bool { return rq.traits&hasRange != 0 }
 
 // pass returns why the request must go to its origin as it is and its answer
 // to its client only, or [None].
-func (rq Request) pass() Reason {
+func (rq *Request) pass() Reason {
 	switch {
 	case rq.traits&(isGet|isHead) == 0:
 		return Method

@@ -8,10 +8,14 @@
 //	yaml      the key
 //	default   the value, written as in the file, when the key is absent
 //	range     the smallest and the largest value allowed, both included
+//	off       the word off is allowed too, and means zero
 //	oneof     the words allowed
 //	format    the shape of a text, see format.go
 //	required  must be present and not empty; the tag is what to write
 //	optional  the section stays zero unless it is written
+//
+// The tags of a list or map whose elements are single values hold for each of
+// these; an empty list or map is nil.
 //
 // A text at fault yields [Faults]: every fault of the file at once, each with
 // its place, what is wrong, and what would be right.
@@ -116,6 +120,13 @@ type Cache struct {
 	// records and uncacheable markers. The index may round it up to a power of
 	// two. Default 1048576.
 	IndexEntries int `yaml:"index_entries" default:"1048576" range:"1024..67108864"`
+	// MaxVariants bounds the stored variants of one key (RFC 9111, section
+	// 4.1); the oldest gives way to a new one. Default 64.
+	MaxVariants int `yaml:"max_variants" default:"64" range:"1..4096"`
+	// MaxTags bounds the groups of one stored response (Cache-Groups, RFC 9875,
+	// of which 32 must be supported); a response with more is not stored.
+	// Default 64.
+	MaxTags int `yaml:"max_tags" default:"64" range:"32..1024"`
 }
 
 // Balance names how an upstream's members share the keys.
@@ -137,6 +148,9 @@ type Upstream struct {
 	Servers []Member `yaml:"servers" required:"servers: [{address: 127.0.0.1:9001}]"`
 	// HealthCheck is the active check of every member. Default none.
 	HealthCheck HealthCheck `yaml:"health_check" optional:"true"`
+	// MaxHeadSize bounds a response's head in bytes: status line and header
+	// fields. A larger one is answered 502. Default 16KiB.
+	MaxHeadSize Size `yaml:"max_head_size" default:"16KiB" range:"1KiB..1MiB"`
 	// ConnectTimeout bounds the opening of a connection. Default 1s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout" default:"1s" range:"1ms..24h"`
 	// ResponseTimeout bounds the wait for the response head once the request
@@ -200,58 +214,6 @@ type HealthCheck struct {
 	Rise int `yaml:"rise" default:"2" range:"1..100"`
 	// Fall is how many failures in a row eject a member. Default 3.
 	Fall int `yaml:"fall" default:"3" range:"1..100"`
-}
-
-// Route sends the requests for a host and path to an upstream. No two routes
-// have the same host and prefix.
-type Route struct {
-	// Host is the request's host without port, in lower case: a name or an IP
-	// address (IPv6 in brackets); "*.example.com", in a file with its quotes,
-	// means every name below example.com; "" means any host. Default "".
-	Host string `yaml:"host" format:"host-pattern"`
-	// PathPrefix is what the request's raw path begins with, by whole segments:
-	// /api matches /api and /api/x, not /apis. Default /.
-	PathPrefix string `yaml:"path_prefix" default:"/" format:"path"`
-	// Upstream names one of Config.Upstreams; required.
-	Upstream string `yaml:"upstream" format:"name" required:"upstream: app"`
-	// Cache says whether answers may be stored and requests collapsed.
-	// Default on.
-	Cache bool `yaml:"cache" default:"on"`
-	// CacheKey is what tells one resource from another, for the cache and for
-	// the choice of a member alike. It always holds the path, has no part
-	// twice, and is sorted, so that the order in a file has no meaning.
-	// Default scheme, host, path, query.
-	CacheKey []KeyPart `yaml:"cache_key" default:"scheme host path query"`
-}
-
-// PartKind is a kind of cache key part.
-type PartKind string
-
-// The kinds of cache key parts. PartHost includes the port. PartHeader and
-// PartCookie take a name.
-const (
-	PartScheme PartKind = "scheme"
-	PartHost   PartKind = "host"
-	PartPath   PartKind = "path"
-	PartQuery  PartKind = "query"
-	PartHeader PartKind = "header"
-	PartCookie PartKind = "cookie"
-)
-
-// KeyPart is one part of a cache key.
-type KeyPart struct {
-	Kind PartKind
-	// Name is the header's name in canonical form, such as Accept-Language, or
-	// the cookie's name as written; "" for the other kinds.
-	Name string
-}
-
-// String returns the part as a file writes it: path, or header:Accept-Language.
-func (p KeyPart) String() string {
-	if p.Name == "" {
-		return string(p.Kind)
-	}
-	return string(p.Kind) + ":" + p.Name
 }
 
 // Size is a number of bytes. In a file it is a whole number, with the unit B,

@@ -48,8 +48,8 @@ func (d *decoder) fault(path string, p place, format string, args ...any) {
 	}
 }
 
-// value decodes n into v. The tag is that of the struct field that v is, and
-// empty for an element of a list or map.
+// value decodes n into v. The tag is that of the struct field that v is; an
+// element of a list or map has its elementTag.
 func (d *decoder) value(n *yaml.Node, path string, tag reflect.StructTag, v reflect.Value) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -69,7 +69,7 @@ func (d *decoder) value(n *yaml.Node, path string, tag reflect.StructTag, v refl
 	case isLeaf(v.Type()):
 		d.scalar(n, path, tag, v)
 	case v.Kind() == reflect.Struct:
-		d.fields(n, path, v)
+		d.fields(n, path, tag, v)
 	case v.Kind() == reflect.Map:
 		d.entries(n, path, tag, v)
 	default:
@@ -95,10 +95,14 @@ func (d *decoder) scalar(n *yaml.Node, path string, tag reflect.StructTag, v ref
 }
 
 // fields decodes a mapping into a struct that holds its defaults.
-func (d *decoder) fields(n *yaml.Node, path string, v reflect.Value) {
+func (d *decoder) fields(n *yaml.Node, path string, tag reflect.StructTag, v reflect.Value) {
 	names := fieldNames(v.Type())
 	if n.Kind != yaml.MappingNode {
-		d.fault(path, placeOf(n), "want keys and values (%s), got %s", strings.Join(names, ", "), kindOf(n))
+		defaults := ""
+		if tag.Get("optional") != "" {
+			defaults = ", or {} for the defaults"
+		}
+		d.fault(path, placeOf(n), "want keys and values (%s)%s, got %s", strings.Join(names, ", "), defaults, kindOf(n))
 		return
 	}
 	written := make(map[string]bool)
@@ -119,21 +123,35 @@ func (d *decoder) fields(n *yaml.Node, path string, v reflect.Value) {
 	}
 }
 
-// entries decodes a mapping into a map from names.
+// entries decodes a mapping into a map from names or, where its keys are
+// numbers, from statuses.
 func (d *decoder) entries(n *yaml.Node, path string, tag reflect.StructTag, v reflect.Value) {
+	statuses := v.Type().Key().Kind() == reflect.Int
 	if n.Kind != yaml.MappingNode {
-		d.fault(path, placeOf(n), "want names and what they stand for, got %s", kindOf(n))
+		want := "names and what they stand for"
+		if statuses {
+			want = "statuses and durations such as {404: 10s, 5xx: 1s}"
+		}
+		d.fault(path, placeOf(n), "want %s, got %s", want, kindOf(n))
 		return
 	}
-	v.Set(reflect.MakeMap(v.Type()))
-	for _, p := range d.pairs(n, path) {
-		name := p.key.Value
-		if err := checkName(name); err != nil {
+	element, pairs := v.Type().Elem(), d.pairs(n, path)
+	v.SetZero()
+	if len(pairs) > 0 {
+		v.Set(reflect.MakeMap(v.Type()))
+	}
+	for _, p := range pairs {
+		var key any = p.key.Value
+		err := checkName(p.key.Value)
+		if statuses {
+			key, err = parseStatus(p.key.Value)
+		}
+		if err != nil {
 			d.fault(path, placeOf(p.key), "%v", err)
 		}
-		entry := reflect.New(v.Type().Elem()).Elem()
-		d.value(p.value, join(path, name), "", entry)
-		v.SetMapIndex(reflect.ValueOf(name), entry)
+		entry := reflect.New(element).Elem()
+		d.value(p.value, join(path, p.key.Value), elementTag(element, tag), entry)
+		v.SetMapIndex(reflect.ValueOf(key), entry)
 	}
 	d.notEmpty(n, path, tag)
 }
@@ -144,11 +162,24 @@ func (d *decoder) elements(n *yaml.Node, path string, tag reflect.StructTag, v r
 		d.fault(path, placeOf(n), "want a list, got %s", kindOf(n))
 		return
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
-	for i, element := range n.Content {
-		d.value(element, path+"["+strconv.Itoa(i)+"]", "", v.Index(i))
+	element := v.Type().Elem()
+	v.SetZero()
+	if len(n.Content) > 0 {
+		v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	}
+	for i, child := range n.Content {
+		d.value(child, path+"["+strconv.Itoa(i)+"]", elementTag(element, tag), v.Index(i))
 	}
 	d.notEmpty(n, path, tag)
+}
+
+// elementTag is what the elements of a list or map are checked by: its own tag
+// where they are single values, and nothing where they have tags inside.
+func elementTag(element reflect.Type, tag reflect.StructTag) reflect.StructTag {
+	if isLeaf(element) {
+		return tag
+	}
+	return ""
 }
 
 func (d *decoder) notEmpty(n *yaml.Node, path string, tag reflect.StructTag) {

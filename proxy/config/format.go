@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/textproto"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode"
@@ -33,6 +35,10 @@ func parseText(format, text string) (string, error) {
 		return text, checkName(text)
 	case "id":
 		return text, checkID(text)
+	case "parameter":
+		return text, checkParameter(text)
+	case "media-pattern":
+		return parseMediaPattern(text)
 	default:
 		return text, nil
 	}
@@ -156,6 +162,56 @@ func checkName(text string) error {
 		return fmt.Errorf("want a name of 1 to 64 letters, digits, '.', '_' and '-', got %q", clip(text))
 	}
 	return nil
+}
+
+// parseStatus takes a status that a stored answer may have beside success, or
+// a class of them, which it returns as its digit.
+func parseStatus(text string) (int, error) {
+	switch text {
+	case "304":
+		return 0, errors.New("304 confirms a stored answer and is none itself; remove it")
+	case "3xx", "4xx", "5xx":
+		return int(text[0] - '0'), nil
+	}
+	status, err := parseCount(text)
+	if err != nil || status < 300 || status > 599 {
+		return 0, fmt.Errorf("want a status from 300 to 599 or a class (3xx, 4xx, 5xx), got %q", clip(text))
+	}
+	return status, nil
+}
+
+// checkParameter wants the name of a query's parameter, or a pattern of names.
+// Names are compared decoded, so an escape would match none.
+func checkParameter(text string) error {
+	switch at := strings.IndexAny(text, "&=?"); {
+	case text == "":
+		return errors.New(`want the name of a parameter or a pattern such as utm_*, got ""`)
+	case text == "*":
+		return errors.New(`want a pattern that names something, such as utm_*, got "*"; name in keep what counts, or leave keep empty to keep all`)
+	case strings.Count(text, "*") > 1:
+		return fmt.Errorf("want at most one *, got %q", clip(text))
+	case at >= 0:
+		return fmt.Errorf("want the name of a parameter without %q, got %q; write the name alone", text[at], clip(text))
+	}
+	if decoded, err := url.PathUnescape(text); err == nil && decoded != text {
+		return fmt.Errorf("want the name of a parameter without percent-encoding, got %q; write the characters themselves", clip(text))
+	}
+	return nil
+}
+
+// parseMediaPattern wants a media range (RFC 9110, section 12.5.1) without
+// parameters, in which the type may be a * and the subtype a * or *+suffix.
+func parseMediaPattern(text string) (string, error) {
+	pattern := strings.ToLower(text)
+	if pattern, _, found := strings.Cut(pattern, ";"); found {
+		return "", fmt.Errorf("want a media type without parameters, got %q; write %s", clip(text), clip(strings.TrimSpace(pattern)))
+	}
+	kind, subtype, _ := strings.Cut(pattern, "/")
+	named := func(text string) bool { return isToken(text) && !strings.Contains(text, "*") }
+	if kind != "*" && !named(kind) || subtype != "*" && !named(strings.TrimPrefix(subtype, "*+")) {
+		return "", fmt.Errorf("want a media type such as text/html, text/* or */*+json, got %q", clip(text))
+	}
+	return pattern, nil
 }
 
 func parseKeyPart(text string) (KeyPart, error) {

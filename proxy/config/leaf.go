@@ -18,6 +18,9 @@ func parseLeaf(t reflect.Type, tag reflect.StructTag, text string) (reflect.Valu
 	if words := tag.Get("oneof"); words != "" && !slices.Contains(strings.Fields(words), text) {
 		return reflect.Value{}, fmt.Errorf("want %s, got %q", describe(t, tag), clip(text))
 	}
+	if text == "off" && orOff(tag) != "" {
+		return reflect.Zero(t), nil
+	}
 	parsed, err := parseAs(t, tag, text)
 	if err != nil {
 		return reflect.Value{}, err
@@ -25,7 +28,7 @@ func parseLeaf(t reflect.Type, tag reflect.StructTag, text string) (reflect.Valu
 	v := reflect.ValueOf(parsed).Convert(t)
 	if low, high, limited := strings.Cut(tag.Get("range"), ".."); limited {
 		if v.Int() < mustLeaf(t, "", low).Int() || v.Int() > mustLeaf(t, "", high).Int() {
-			return reflect.Value{}, fmt.Errorf("want %s to %s, got %s", low, high, clip(text))
+			return reflect.Value{}, fmt.Errorf("want %s to %s%s, got %s", low, high, orOff(tag), clip(text))
 		}
 	}
 	return v, nil
@@ -34,9 +37,9 @@ func parseLeaf(t reflect.Type, tag reflect.StructTag, text string) (reflect.Valu
 func parseAs(t reflect.Type, tag reflect.StructTag, text string) (any, error) {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
-		return parseDuration(text)
+		return parseDuration(tag, text)
 	case reflect.TypeFor[Size]():
-		return parseSize(text)
+		return parseSize(tag, text)
 	case reflect.TypeFor[KeyPart]():
 		return parseKeyPart(text)
 	case reflect.TypeFor[slog.Level]():
@@ -60,10 +63,17 @@ func describe(t reflect.Type, tag reflect.StructTag) string {
 		last := len(words) - 1
 		return strings.Join(words[:last], ", ") + " or " + words[last]
 	}
+	off := orOff(tag)
 	switch t {
 	case reflect.TypeFor[time.Duration]():
+		if off != "" {
+			return "a duration such as 10s" + off
+		}
 		return "a duration such as 500ms, 5s or 2m"
 	case reflect.TypeFor[Size]():
+		if off != "" {
+			return "a size such as 1MiB" + off
+		}
 		return "a size such as 64KiB, 256MiB or 1GiB"
 	case reflect.TypeFor[KeyPart]():
 		return "scheme, host, path, query, header:Name or cookie:Name"
@@ -78,7 +88,15 @@ func describe(t reflect.Type, tag reflect.StructTag) string {
 	}
 }
 
-func parseDuration(text string) (time.Duration, error) {
+// orOff ends a description with the word off where it is allowed.
+func orOff(tag reflect.StructTag) string {
+	if tag.Get("off") == "" {
+		return ""
+	}
+	return ", or off"
+}
+
+func parseDuration(tag reflect.StructTag, text string) (time.Duration, error) {
 	v, err := time.ParseDuration(text)
 	if err == nil {
 		return v, nil
@@ -87,10 +105,10 @@ func parseDuration(text string) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(text, 64); err == nil {
 		hint = "; write " + text + "s"
 	}
-	return 0, fmt.Errorf("want %s, got %q%s", describe(reflect.TypeFor[time.Duration](), ""), clip(text), hint)
+	return 0, fmt.Errorf("want %s, got %q%s", describe(reflect.TypeFor[time.Duration](), tag), clip(text), hint)
 }
 
-func parseSize(text string) (Size, error) {
+func parseSize(tag reflect.StructTag, text string) (Size, error) {
 	digits := len(text) - len(strings.TrimLeft(text, "0123456789"))
 	var unit int64
 	switch strings.TrimPrefix(text[digits:], " ") {
@@ -115,7 +133,7 @@ func parseSize(text string) (Size, error) {
 	}
 	n, err := strconv.ParseInt(text[:digits], 10, 64)
 	if unit == 0 || err != nil && !errors.Is(err, strconv.ErrRange) {
-		return 0, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[Size](), ""), clip(text))
+		return 0, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[Size](), tag), clip(text))
 	}
 	if n > math.MaxInt64/unit {
 		return math.MaxInt64, nil // beyond every range

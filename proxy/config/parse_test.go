@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,11 +52,12 @@ func TestMinimalFile(t *testing.T) {
 		HealthCheck: HealthCheck{
 			Type: CheckHTTP, Path: "/healthz", Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 2, Fall: 3,
 		},
-		ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second, ReadTimeout: 30 * time.Second,
+		MaxHeadSize: 16 << 10, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second, MaxConnections: 1024, Attempts: 3,
 	}}
 	want.Routes = []Route{{PathPrefix: "/", Upstream: "app", Cache: true,
-		CacheKey: []KeyPart{{Kind: PartScheme}, {Kind: PartHost}, {Kind: PartPath}, {Kind: PartQuery}}}}
+		CacheKey:     []KeyPart{{Kind: PartScheme}, {Kind: PartHost}, {Kind: PartPath}, {Kind: PartQuery}},
+		HeuristicMax: 24 * time.Hour, ServeStaleOnError: time.Hour, EarlyRefresh: true, SetCookie: SetCookieExplicit, RangeFillLimit: 1 << 20}}
 	if got := mustParse(t, minimalFile); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -70,7 +72,7 @@ func TestDefault(t *testing.T) {
 		Server: Server{IdleTimeout: 75 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 			MaxHeadSize: 16 << 10, MaxConnections: 65536},
 		Cache: Cache{Memory: 256 << 20, MaxObjectSize: 8 << 20, WaitTimeout: 10 * time.Second,
-			UncacheableTTL: 10 * time.Second, MaxWaiters: 10000, MaxFills: 16384, IndexEntries: 1 << 20},
+			UncacheableTTL: 10 * time.Second, MaxWaiters: 10000, MaxFills: 16384, IndexEntries: 1 << 20, MaxVariants: 64, MaxTags: 64},
 	}
 	if got := Default(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -202,7 +204,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(example)
 	f.Add([]byte(minimalFile))
-	for _, tt := range faulty {
+	f.Add([]byte(routeOf(fullRoute)))
+	for _, tt := range slices.Concat(faulty, faultyRoutes) {
 		if len(tt.text) < maxFile {
 			f.Add([]byte(tt.text))
 		}
@@ -217,6 +220,7 @@ func FuzzParse(f *testing.F) {
 				if len(c.Upstreams[r.Upstream].Servers) == 0 {
 					t.Errorf("route to nowhere: %+v", r)
 				}
+				checkRoute(t, r, c.Cache)
 			}
 			return
 		}

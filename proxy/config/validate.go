@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -22,6 +21,11 @@ func derive(d *decoder, c *Config) {
 			u.Servers[i].ID = cmp.Or(m.ID, m.Address)
 		}
 		c.Upstreams[name] = u
+	}
+	for i := range c.Routes {
+		if limit := &c.Routes[i].RangeFillLimit; !d.written(routePath(i) + ".range_fill_limit") {
+			*limit = min(*limit, c.Cache.MaxObjectSize)
+		}
 	}
 }
 
@@ -79,55 +83,6 @@ func validateHealthCheck(d *decoder, path string, check HealthCheck) {
 	timeout, interval := path+".timeout", path+".interval"
 	if d.sound(timeout, interval) && check.Type != CheckNone && check.Timeout >= check.Interval {
 		d.faultAt(timeout, "want less than interval, which is %v", check.Interval)
-	}
-}
-
-func validateRoutes(d *decoder, c Config) {
-	type match struct{ host, prefix string }
-	seen := make(map[match]string)
-	names := slices.Sorted(maps.Keys(c.Upstreams))
-	for i, r := range c.Routes {
-		if r.Upstream == "" {
-			continue // no route at all, or one that misses what is required
-		}
-		path := fmt.Sprintf("routes[%d]", i)
-		if _, known := c.Upstreams[r.Upstream]; !known && len(names) > 0 {
-			d.faultAt(path+".upstream", "there is no upstream %q; %s", clip(r.Upstream), suggest(r.Upstream, names))
-		}
-		validateKey(d, path+".cache_key", r.CacheKey)
-		if !d.sound(path+".host", path+".path_prefix") {
-			continue
-		}
-		m := match{r.Host, r.PathPrefix}
-		if first, taken := seen[m]; taken {
-			d.faultAt(path, "has the same host and path_prefix as the route%s; remove one of them, or make them differ", d.atLine(first))
-			continue
-		}
-		seen[m] = path
-	}
-}
-
-func validateKey(d *decoder, path string, parts []KeyPart) {
-	sound := d.sound(path)
-	seen := make(map[KeyPart]bool)
-	for i, p := range parts {
-		if seen[p] && p.Kind != "" { // "" is at fault already
-			d.faultAt(fmt.Sprintf("%s[%d]", path, i), "%s is in the list already; remove one of them", p)
-		}
-		seen[p] = true
-	}
-	if sound && !seen[KeyPart{Kind: PartPath}] {
-		d.faultAt(path, "path is missing; add it to the list")
-	}
-}
-
-// sortKeys puts the parts of every cache key into one order.
-func sortKeys(routes []Route) {
-	order := []PartKind{PartScheme, PartHost, PartPath, PartQuery, PartHeader, PartCookie}
-	for _, r := range routes {
-		slices.SortFunc(r.CacheKey, func(a, b KeyPart) int {
-			return cmp.Or(cmp.Compare(slices.Index(order, a.Kind), slices.Index(order, b.Kind)), cmp.Compare(a.Name, b.Name))
-		})
 	}
 }
 

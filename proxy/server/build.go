@@ -32,6 +32,7 @@ func poolOptions(name string, u config.Upstream, log *slog.Logger) upstream.Opti
 		WriteTimeout:    u.WriteTimeout,
 		IdleTimeout:     u.IdleTimeout,
 		MaxConnections:  u.MaxConnections,
+		MaxHeadSize:     int(u.MaxHeadSize),
 		Attempts:        u.Attempts,
 		Check:           checkOf(u.HealthCheck),
 		Log:             log,
@@ -71,19 +72,16 @@ func handlerOptions(cfg config.Config, pools map[string]*upstream.Pool, log *slo
 		WaitTimeout:    cfg.Cache.WaitTimeout,
 		MaxWaiters:     cfg.Cache.MaxWaiters,
 		MaxFills:       cfg.Cache.MaxFills,
+		MaxVariants:    cfg.Cache.MaxVariants,
 		UncacheableTTL: cfg.Cache.UncacheableTTL,
 		ReadTimeout:    cfg.Server.ReadTimeout,
 		WriteTimeout:   cfg.Server.WriteTimeout,
 		Log:            log,
 	}
 	for _, r := range cfg.Routes {
-		route := proxy.Route{Host: r.Host, PathPrefix: r.PathPrefix, Upstream: pools[r.Upstream], Cache: r.Cache}
-		for _, part := range r.CacheKey {
-			p, err := proxy.ParseKeyPart(part.String())
-			if err != nil {
-				return o, err
-			}
-			route.Key = append(route.Key, p)
+		route, err := routeOf(r, cfg.Cache, pools)
+		if err != nil {
+			return o, err
 		}
 		o.Routes = append(o.Routes, route)
 	}

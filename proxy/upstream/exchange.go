@@ -11,17 +11,12 @@ import (
 	"ringfence/proxy/wire"
 )
 
-const (
-	// headBuffer bounds a response head and is the size of the read buffer of
-	// a response under way.
-	headBuffer = 16 << 10
-	// maxInterim bounds the interim responses (1xx) before the final one.
-	maxInterim = 16
-)
+// maxInterim bounds the interim responses (1xx) before the final one.
+const maxInterim = 16
 
 // Response is what a server answered.
 type Response struct {
-	// Status is 200 or above: interim responses are left out.
+	// Status is 200 or above: interim responses are for [Request].Interim.
 	Status int
 	// Fields are the field lines as received, hop-by-hop ones included. They
 	// are the caller's to keep.
@@ -57,14 +52,14 @@ type timeouts struct {
 
 // buffers are the pool's reusable buffers.
 type buffers struct {
-	readers sync.Pool // *bufio.Reader of headBuffer bytes
+	readers sync.Pool // *bufio.Reader of Options.MaxHeadSize bytes
 	heads   sync.Pool // *[]byte, request heads
 	uploads sync.Pool // *[]byte of uploadBuffer bytes
 }
 
-func newBuffers() *buffers {
+func newBuffers(maxHead int) *buffers {
 	return &buffers{
-		readers: sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headBuffer) }},
+		readers: sync.Pool{New: func() any { return bufio.NewReaderSize(nil, maxHead) }},
 		heads:   sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }},
 		uploads: sync.Pool{New: func() any { b := make([]byte, uploadBuffer); return &b }},
 	}
@@ -122,7 +117,7 @@ func (x *exchange) run() error {
 	if x.req.hasBody() {
 		x.upload = startUpload(x.conn, x.bufs, x.req, x.limits)
 	}
-	head, err := readFinalHead(x.reader)
+	head, err := readFinalHead(x.reader, x.req.Interim)
 	if err == nil && head.Status == 304 && !x.req.isConditional() {
 		err = fmt.Errorf("%w: 304 to a request without conditions", wire.ErrHead)
 	}
@@ -155,8 +150,9 @@ func (x *exchange) writeHead() (int, error) {
 	return x.conn.Write(*buf)
 }
 
-// readFinalHead reads past the interim responses (RFC 9110, section 15.2).
-func readFinalHead(r *bufio.Reader) (wire.ResponseHead, error) {
+// readFinalHead reads past the interim responses (RFC 9110, section 15.2), and
+// hands those to interim that say something: not 100, for which nothing waits.
+func readFinalHead(r *bufio.Reader, interim func(int, wire.Fields)) (wire.ResponseHead, error) {
 	for range maxInterim + 1 {
 		head, err := wire.ReadResponseHead(r)
 		switch {
@@ -166,6 +162,8 @@ func readFinalHead(r *bufio.Reader) (wire.ResponseHead, error) {
 			return head, nil
 		case head.Status == 101:
 			return head, fmt.Errorf("%w: switched protocols unasked", wire.ErrHead)
+		case head.Status != 100 && interim != nil:
+			interim(head.Status, head.Fields)
 		}
 	}
 	return wire.ResponseHead{}, fmt.Errorf("%w: more than %d interim responses", wire.ErrHead, maxInterim)

@@ -142,7 +142,7 @@ func pool(t testing.TB, change func(*Options), addrs ...string) *Pool {
 	t.Helper()
 	o := Options{
 		Name: "test", ConnectTimeout: time.Minute, ResponseTimeout: time.Minute, ReadTimeout: time.Minute,
-		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxConnections: 100, Attempts: 3,
+		WriteTimeout: time.Minute, MaxHeadSize: 16 << 10, IdleTimeout: time.Minute, MaxConnections: 100, Attempts: 3,
 	}
 	for i, a := range addrs {
 		o.Servers = append(o.Servers, Server{ID: string(rune('a' + i)), Address: a, Weight: 1})

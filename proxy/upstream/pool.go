@@ -56,6 +56,10 @@ type Options struct {
 	// response body and between two writes of a request body. They may end it
 	// an eighth early.
 	ReadTimeout, WriteTimeout time.Duration
+	// MaxHeadSize bounds a response head in bytes, each interim one as well; a
+	// larger one is a failure, [HeadTooLarge]. It is also the size of the read
+	// buffer of a response under way. At least 256.
+	MaxHeadSize int
 	// IdleTimeout is how long an unused connection is kept.
 	IdleTimeout time.Duration
 	// MaxConnections bounds the connections to each server.
@@ -87,8 +91,15 @@ type Pool struct {
 	reaper sync.WaitGroup
 }
 
+// minHead is the least that Options.MaxHeadSize may be.
+const minHead = 256
+
 // New builds a pool that does nothing yet: no goroutine, no connection.
 func New(o Options) (*Pool, error) {
+	if o.MaxHeadSize < minHead {
+		return nil, fmt.Errorf("upstream %s: response heads of %d bytes are too small, at least %d are needed",
+			o.Name, o.MaxHeadSize, minHead)
+	}
 	members := make([]ring.Member, len(o.Servers))
 	for i, s := range o.Servers {
 		members[i] = ring.Member{ID: s.ID, Weight: s.Weight}
@@ -105,7 +116,7 @@ func New(o Options) (*Pool, error) {
 		return nil, fmt.Errorf("upstream %s: %w", o.Name, err)
 	}
 	p := &Pool{
-		name: o.Name, balance: o.Balance, attempts: o.Attempts, all: all, log: o.Log, bufs: newBuffers(),
+		name: o.Name, balance: o.Balance, attempts: o.Attempts, all: all, log: o.Log, bufs: newBuffers(o.MaxHeadSize),
 		limits: timeouts{response: o.ResponseTimeout, read: o.ReadTimeout, write: o.WriteTimeout},
 	}
 	if p.log == nil {

@@ -286,10 +286,18 @@ func TestEjection(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for name, o := range map[string]Options{
-		"no servers": {Name: "app"},
-		"same id":    {Name: "app", Servers: []Server{{ID: "a", Address: "h:1", Weight: 1}, {ID: "a", Address: "h:2", Weight: 1}}},
-		"bad check":  {Name: "app", Servers: []Server{{ID: "a", Address: "h:1", Weight: 1}}, Check: &health.Check{Path: "x"}},
+		"no servers": {Servers: []Server{}},
+		"same id":    {Servers: []Server{{ID: "a", Address: "h:1", Weight: 1}, {ID: "a", Address: "h:2", Weight: 1}}},
+		"bad check":  {Check: &health.Check{Path: "x"}},
+		"small head": {MaxHeadSize: minHead - 1},
 	} {
+		o.Name = "app"
+		if o.Servers == nil {
+			o.Servers = []Server{{ID: "a", Address: "h:1", Weight: 1}}
+		}
+		if o.MaxHeadSize == 0 {
+			o.MaxHeadSize = minHead
+		}
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), "upstream app") {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -26,6 +26,14 @@ type Request struct {
 	Length int64
 	// Hash is the place of the request's key.
 	Hash uint64
+	// Interim is told of each interim response (RFC 9110, section 15.2) but 100
+	// and 101: status 102 to 199, and the fields as received, hop-by-hop ones
+	// included, which are valid during the call only. It is called in the
+	// goroutine of [Pool.Do], before that returns, and at most 16 times for each
+	// server that is asked: one may fail after an interim response, and another
+	// one give the answer. The wait for the final head goes on meanwhile. nil:
+	// interim responses are dropped.
+	Interim func(status int, fields wire.Fields)
 }
 
 // hasBody reports whether there is a body to be sent.

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,10 @@ type Record struct {
 	// the form of cache.Meta.Vary. It is shared and must not be changed. A
 	// record without it says what its key says.
 	Vary []string
+	// Variants are the hashes of the variants that are stored under the key,
+	// oldest first: what bounds their number. It is shared and must not be
+	// changed; see [AddVariant].
+	Variants []uint64
 	// Until is when the record stops counting; the zero time is never.
 	Until time.Time
 }
@@ -25,8 +30,8 @@ const ways = 4
 // lock.
 //
 // A key is known by the caller's hash and by a second one of 64 bits under a
-// secret seed, so that a record takes the same memory (about 100 bytes, and the
-// names in Vary) however long its key is. Should two keys agree in both, which
+// secret seed, so that a record takes the same memory (about 130 bytes, the
+// names in Vary and 8 bytes a variant) however long its key is. Should two keys agree in both, which
 // no client can bring about, one has the other's record: it is fetched without
 // need, or looks for its object under another variant and does not find it.
 type Index struct {
@@ -79,12 +84,39 @@ func (x *Index) Lookup(hash uint64, key string, now time.Time) (Record, bool) {
 	return Record{}, false
 }
 
-// Put sets the record of the key. It keeps r.Vary and forgets key.
+// Put sets the record of the key. It keeps r and forgets key.
 func (x *Index) Put(hash uint64, key string, r Record, now time.Time) {
-	e := &entry{hash: hash, digest: maphash.String(x.seed, key), record: r, born: x.clock.Add(1)}
+	x.Update(hash, key, now, func(Record, bool) (Record, bool) { return r, true })
+}
+
+// Update replaces the record of the key by what f makes of it, in one step that
+// no other write of the key comes between. f is given the record, unless there
+// is none or it has expired at now, and whether there is one; it returns the one
+// to keep and whether to keep any. It may keep parts of the old record but must
+// not change them: whoever looked it up has them, too. f runs under a lock: it
+// must be quick, and must not call the index. Update forgets key.
+func (x *Index) Update(hash uint64, key string, now time.Time, f func(old Record, ok bool) (next Record, keep bool)) {
+	digest := maphash.String(x.seed, key)
 	b, lock := x.bucket(hash), x.lock(hash)
 	lock.Lock()
 	defer lock.Unlock()
+	at := b.find(hash, digest)
+	var old Record
+	live := at >= 0 && !b[at].Load().record.expired(now)
+	if live {
+		old = b[at].Load().record
+	}
+	switch next, keep := f(old, live); {
+	case keep:
+		x.put(b, &entry{hash: hash, digest: digest, record: next, born: x.clock.Add(1)}, now)
+	case at >= 0:
+		b[at].Store(nil)
+		x.entries.Add(-1)
+	}
+}
+
+// put stores e in its bucket, whose lock the caller holds.
+func (x *Index) put(b *bucket, e *entry, now time.Time) {
 	at, fate := b.place(e, now)
 	b[at].Store(e)
 	switch fate {
@@ -95,18 +127,20 @@ func (x *Index) Put(hash uint64, key string, r Record, now time.Time) {
 	}
 }
 
-// Delete forgets the key.
-func (x *Index) Delete(hash uint64, key string) {
-	digest := maphash.String(x.seed, key)
-	b, lock := x.bucket(hash), x.lock(hash)
-	lock.Lock()
-	defer lock.Unlock()
-	for i := range b {
-		if e := b[i].Load(); e != nil && e.hash == hash && e.digest == digest {
-			b[i].Store(nil)
-			x.entries.Add(-1)
-		}
+// AddVariant adds v to the variants of a [Record], of which there are at most
+// limit, 1 or more. It returns list itself where v is in it. Else it returns a
+// fresh list that ends with v; where list was full, its oldest variant is
+// dropped from it and returned, for the caller to delete what is stored under it.
+func AddVariant(list []uint64, v uint64, limit int) (next []uint64, dropped uint64, full bool) {
+	if slices.Contains(list, v) {
+		return list, 0, false
 	}
+	if full = len(list) >= limit; full {
+		dropped, list = list[0], list[1:]
+	}
+	next = make([]uint64, len(list), len(list)+1)
+	copy(next, list)
+	return append(next, v), dropped, full
 }
 
 // IndexStats are the figures of an [Index].
@@ -139,6 +173,16 @@ const (
 	replaced             // it held the same key, or what had expired
 	evictedOther
 )
+
+// find returns the place of the key, or -1.
+func (b *bucket) find(hash, digest uint64) int {
+	for i := range b {
+		if e := b[i].Load(); e != nil && e.hash == hash && e.digest == digest {
+			return i
+		}
+	}
+	return -1
+}
 
 // place chooses where e goes: over the same key, else into an empty place, else
 // over an expired record, else over the oldest of those not lately used.

@@ -58,6 +58,12 @@ type Store[V any] struct {
 	cost  func(V) int64
 	max   int64
 
+	// moving holds, of each stripe, the value that is being put where an older
+	// one of its key had to be deleted first: so a Get finds the one or the
+	// other. moves counts how many such values have arrived.
+	moves  atomic.Uint64
+	moving [stripes]atomic.Pointer[item[V]]
+
 	// puts orders the writes of one key. ristretto loses the second of two
 	// writes of a key if it comes before the first is applied.
 	puts [stripes]sync.Mutex
@@ -136,19 +142,45 @@ func (s *Store[V]) evict(i *ristretto.Item[*item[V]]) {
 // but for a batch of look-ups that is handed on to the admission counters every
 // 512 calls.
 func (s *Store[V]) Get(key string) (V, bool) {
+	moves := s.moves.Load()
 	it, ok := s.cache.Get(key)
 	if !ok || it.key != key {
-		var none V
-		return none, false
+		if it = s.inMotion(key, moves); it == nil {
+			var none V
+			return none, false
+		}
 	}
 	return it.value, true
+}
+
+// inMotion looks for a value that Get did not find because it was being moved.
+// moves is their count from before the look. Where it has changed, a move that
+// has ended may be why, and its value has arrived: that is looked for again,
+// once for each time that this happens. Where it has not, the value that is
+// moving now is the one whose older one Get no longer found.
+func (s *Store[V]) inMotion(key string, moves uint64) *item[V] {
+	for {
+		it := s.moving[s.stripe(key)].Load()
+		now := s.moves.Load()
+		if now == moves {
+			if it == nil || it.key != key {
+				return nil
+			}
+			return it
+		}
+		moves = now
+		if it, ok := s.cache.Get(key); ok && it.key == key {
+			return it
+		}
+	}
 }
 
 // Put stores v for ttl, which must be positive, in place of what its key held.
 // It waits until the value is visible, some microseconds, and reports true if a
 // Get right after finds it. Otherwise the store preferred what it has, v is
 // larger than the store, ttl is not positive, or the store is closed; then the
-// key holds nothing.
+// key holds nothing. Where v takes the place of another value, every Get until
+// Put returns finds the one or the other.
 //
 // v and its key stay in memory for as long as the value is stored.
 func (s *Store[V]) Put(v V, ttl time.Duration) (visible bool) {
@@ -158,9 +190,9 @@ func (s *Store[V]) Put(v V, ttl time.Duration) (visible bool) {
 	if s.closed {
 		return false
 	}
-	lock := s.lock(it.key)
-	lock.Lock()
-	defer lock.Unlock()
+	stripe := s.stripe(it.key)
+	s.puts[stripe].Lock()
+	defer s.puts[stripe].Unlock()
 	if ttl <= 0 || it.cost > s.max {
 		s.cache.Del(it.key)
 		s.refused.Add(1)
@@ -168,7 +200,11 @@ func (s *Store[V]) Put(v V, ttl time.Duration) (visible bool) {
 	}
 	// A value that replaces another is not subject to admission, and makes no
 	// room for itself. That is right only if it needs no more room.
-	if old, ok := s.cache.Get(it.key); !ok || old.key != it.key || old.cost < it.cost {
+	if old, ok := s.cache.Get(it.key); !ok || old.key != it.key {
+		s.cache.Del(it.key)
+	} else if old.cost < it.cost {
+		s.moving[stripe].Store(it)
+		defer s.arrived(stripe)
 		s.cache.Del(it.key)
 	}
 	s.bytes.Add(it.cost)
@@ -183,6 +219,13 @@ func (s *Store[V]) Put(v V, ttl time.Duration) (visible bool) {
 	return ok && now == it
 }
 
+// arrived ends a move. It is counted first: whoever no longer finds the value
+// in moving finds that the count has changed.
+func (s *Store[V]) arrived(stripe uint64) {
+	s.moves.Add(1)
+	s.moving[stripe].Store(nil)
+}
+
 // Delete drops the value under key, if there is one.
 func (s *Store[V]) Delete(key string) {
 	s.closing.RLock()
@@ -190,15 +233,13 @@ func (s *Store[V]) Delete(key string) {
 	if s.closed {
 		return
 	}
-	lock := s.lock(key)
+	lock := &s.puts[s.stripe(key)]
 	lock.Lock()
 	defer lock.Unlock()
 	s.cache.Del(key)
 }
 
-func (s *Store[V]) lock(key string) *sync.Mutex {
-	return &s.puts[maphash.String(s.seed, key)%stripes]
-}
+func (s *Store[V]) stripe(key string) uint64 { return maphash.String(s.seed, key) % stripes }
 
 // Close drops all values and waits for the store's goroutines to end. It waits
 // for running calls of Put and Delete, and later ones do nothing; a Get must

@@ -16,6 +16,7 @@ import (
 type page struct {
 	key  string
 	body []byte
+	nth  int // of the values put under its key
 }
 
 func pageKey(p *page) string { return p.key }
@@ -166,6 +167,95 @@ func TestStoreConcurrently(t *testing.T) {
 	}
 	if st := s.Stats(); st.Entries < 8 || st.Entries > 13 || st.Bytes > st.MaxBytes {
 		t.Errorf("%+v for at most 13 keys", st)
+	}
+}
+
+// TestStoreReplaces: while values take the place of others, smaller, as large
+// or larger, a Get always finds one, and never an older one than before.
+func TestStoreReplaces(t *testing.T) {
+	for name, size := range map[string]func(i int) int{
+		"equal":       func(int) int { return 100 },
+		"smaller":     func(i int) int { return 1000 - i },
+		"larger":      func(i int) int { return i },
+		"up and down": func(i int) int { return i * 131 % 1000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, 1<<20)
+			const key, puts = "k", 1000
+			s.Put(&page{key: key, body: make([]byte, size(0))}, time.Hour)
+			var done atomic.Bool
+			var readers sync.WaitGroup
+			for range 2 {
+				readers.Go(func() {
+					for last := 0; !done.Load(); {
+						p, ok := s.Get(key)
+						if !ok {
+							t.Errorf("missing after put %d", last)
+							return
+						}
+						if p.nth < last {
+							t.Errorf("put %d found after put %d", p.nth, last)
+							return
+						}
+						last = p.nth
+					}
+				})
+			}
+			for i := 1; i < puts; i++ {
+				if !s.Put(&page{key: key, body: make([]byte, size(i)), nth: i}, time.Hour) {
+					t.Errorf("put %d was refused by a store with room", i)
+				}
+			}
+			done.Store(true)
+			readers.Wait()
+			if st := s.Stats(); st.Entries != 1 || st.Refused+st.Evicted != 0 {
+				t.Errorf("%+v", st)
+			}
+			s.Delete(key)
+			if _, ok := s.Get(key); ok {
+				t.Error("found after Delete")
+			}
+		})
+	}
+}
+
+// TestStoreInMotion is what a Get does that found nothing, step by step: what
+// may have happened between its look and the next.
+func TestStoreInMotion(t *testing.T) {
+	s := newStore(t, 1<<20)
+	put := func(nth int) { s.Put(&page{key: "k", nth: nth}, time.Hour) }
+	begin := func(key string, nth int) {
+		s.moving[s.stripe("k")].Store(&item[*page]{key: key, value: &page{nth: nth}})
+	}
+	end := func() { s.arrived(s.stripe("k")) }
+	for _, c := range []struct {
+		name   string
+		before func() // the look
+		after  func()
+		want   int // 0 for nothing
+	}{
+		{"nothing moves", func() {}, func() {}, 0},
+		{"it is moving", func() { begin("k", 1) }, func() {}, 1},
+		{"it began to move", func() {}, func() { begin("k", 1) }, 1},
+		{"another is moving", func() { begin("other", 1) }, func() {}, 0},
+		{"it has arrived", func() { begin("k", 1) }, func() { put(1); end() }, 1},
+		{"it has arrived, and the next one moves", func() { begin("k", 1) }, func() { put(1); end(); begin("k", 2) }, 1},
+		{"it has arrived and gone, and the next one moves", func() { begin("k", 1) }, func() { end(); begin("k", 2) }, 2},
+		{"it was refused", func() { begin("k", 1) }, end, 0},
+		{"another has arrived", func() { begin("other", 1) }, end, 0},
+	} {
+		s.Delete("k")
+		s.moving[s.stripe("k")].Store(nil)
+		c.before()
+		moves := s.moves.Load()
+		c.after()
+		got := 0
+		if it := s.inMotion("k", moves); it != nil {
+			got = it.value.nth
+		}
+		if got != c.want {
+			t.Errorf("%s: found %d, want %d", c.name, got, c.want)
+		}
 	}
 }
 

@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"ringfence/proxy/cache"
+	"ringfence/proxy/wire"
+)
+
+// announce returns the fields of a response, with the word that the coding of
+// the answers to a request like this depends on what it accepts, where it does.
+func (z *Compression) announce(m cache.Meta) wire.Fields {
+	if z == nil || !z.eligible(m, max(z.MinSize, 1)) {
+		return m.Fields
+	}
+	return codedFields(m.Fields, cache.Identity)
+}
+
+// encode gives an entry its forms in the route's codings; those of from, which
+// has the same body, stay. Where they are worth keeping, that is: a form that
+// saves too little is left out.
+func (j *job) encode(e, from *entry) error {
+	z := j.route.Compression
+	if !z.eligible(e.Meta, int64(len(e.Body))) {
+		return nil
+	}
+	for _, coding := range z.Codings {
+		body, err := from.bodyIn(coding), error(nil)
+		if from == nil {
+			body, err = j.h.compress(coding, e.Body)
+		}
+		if err != nil {
+			return err
+		}
+		if body == nil {
+			continue
+		}
+		f := &form{meta: e.Meta, body: body}
+		f.meta.Fields = codedFields(e.Fields, coding)
+		if e.ETag != "" {
+			f.meta.ETag = f.meta.Fields.Get("ETag")
+		}
+		j.blank.CopyTo(&f.head)
+		var r headReader
+		if err := r.read(&f.head, e.Status, f.meta.Fields, int64(len(body))); err != nil {
+			return err
+		}
+		e.codings, e.coded = append(e.codings, coding), append(e.coded, f)
+	}
+	return nil
+}
+
+// bodyIn returns an entry's body in a coding, or nil where it has none.
+func (e *entry) bodyIn(coding cache.Coding) []byte {
+	if e == nil {
+		return nil
+	}
+	for i, c := range e.codings {
+		if c == coding {
+			return e.coded[i].body
+		}
+	}
+	return nil
+}
+
+// compress returns a coded copy of a body, or nil where that saves too little.
+// It waits for an encoder, which the fill's readers do not notice: they have
+// the end of the body.
+func (h *Handler) compress(coding cache.Coding, body []byte) ([]byte, error) {
+	n := <-h.encoders
+	defer func() { h.encoders <- n }()
+	return n.encode(coding, body)
+}

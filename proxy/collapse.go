@@ -1,0 +1,178 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"ringfence/proxy/cache"
+	"ringfence/singleflight"
+)
+
+// collapse answers with the fill of the request's key: another request's, or
+// one of its own.
+func (c *call) collapse(found *entry, why cache.Reason, l look) {
+	j := c.newJob(found)
+	early := c.openInterim()
+	j.req.Interim = early.forward
+	r, err := c.h.flights.Join(j.flight, j.fill)
+	switch {
+	case errors.Is(err, singleflight.ErrTooManyReaders), errors.Is(err, singleflight.ErrTooManyFlights):
+		early.end()
+		c.pass(why)
+		return
+	case err != nil:
+		early.end()
+		c.sayFailureOrStale(err, why)
+		return
+	}
+	c.src = flightBody{r}
+	hd, outcome, err := c.wait(r)
+	early.end()
+	switch {
+	case outcome == singleflight.Ready && !hd.found && (r.Leader() || c.selects(hd)):
+		c.deliverFlight(r, hd, why)
+	case outcome == singleflight.Ready && l == firstLook:
+		// There is an object now, or the key is known to vary.
+		c.release()
+		c.now = time.Now()
+		c.answer(lastLook)
+	case outcome == singleflight.Failed && r.Leader():
+		c.failOrStale(err, why)
+	case outcome == singleflight.Failed:
+		c.sayFailureOrStale(err, why)
+	default:
+		c.release()
+		c.pass(why)
+	}
+}
+
+// wait blocks until the flight's verdict. A follower whose patience ends before
+// it counts as released; a leader's wait is bounded by the flight itself.
+func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome, error) {
+	ctx := context.Background()
+	if !r.Leader() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.h.opts.WaitTimeout)
+		defer cancel()
+	}
+	hd, outcome, err := r.Wait(ctx)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil, singleflight.Released, nil
+	}
+	return hd, outcome, err
+}
+
+// selects reports whether a flight's response is the variant that this request
+// selects.
+func (c *call) selects(hd *head) bool {
+	if hd.entry != nil || len(hd.meta.Vary) == 0 {
+		return true
+	}
+	c.text = cache.AppendVariant(c.text[:0], hd.meta.Vary, c.fields)
+	return string(c.text) == hd.variant
+}
+
+// deliverFlight answers from a fill.
+func (c *call) deliverFlight(r *singleflight.Reader[*head], hd *head, why cache.Reason) {
+	if hd.entry == nil && c.found != nil && cache.FailsUpstream(hd.meta) && c.servesOnError(c.found) {
+		c.release()
+		c.countForward(why)
+		c.deliverStale(c.found, cache.Status{Forward: why, ForwardStatus: hd.meta.Status})
+		return
+	}
+	if hd.entry == nil && c.rq.HasRange() && !c.fillsRange(hd) {
+		c.release()
+		c.pass(why)
+		return
+	}
+	st := cache.Status{Forward: why, Collapsed: !r.Leader(), Detail: hd.reason, Stored: hd.reason == cache.None}
+	if st.Collapsed {
+		c.count.collapsed.Add(1)
+	}
+	if hd.entry != nil {
+		c.countForward(why)
+		c.release()
+		age := hd.entry.Age(time.Now())
+		st.ForwardStatus = 304
+		st.HasTTL, st.TTL = true, hd.entry.Lifetime-age
+		c.deliverEntry(hd.entry, st, age)
+	} else {
+		st.HasTTL, st.TTL = st.Stored, hd.meta.Lifetime-hd.meta.InitialAge
+		c.deliverFill(r, hd, st)
+	}
+	if r.Leader() {
+		for _, f := range hd.withheld {
+			c.ctx.Response.Header.Add(f.Name, f.Value)
+		}
+	}
+}
+
+// deliverFill streams the body of a fill, or the part of it that was asked for.
+func (c *call) deliverFill(r *singleflight.Reader[*head], hd *head, st cache.Status) {
+	a := cache.Evaluate(&hd.meta, hd.length, c.rq)
+	var body []byte
+	if inPieces := a.Kind == cache.Parts || a.Kind == cache.NotSatisfiable; inPieces || c.rq.HasRange() && hd.length < 0 {
+		// What is to be sent follows from the whole, which is known to be small
+		// or turns out to be.
+		var err error
+		body, err = io.ReadAll(io.LimitReader(c.src, c.route.RangeFill+1))
+		c.release()
+		switch {
+		case err != nil:
+			c.fail(err, st.Forward)
+			return
+		case int64(len(body)) > c.route.RangeFill:
+			c.h.mark(c.key.bytes, large)
+			c.pass(cache.RangeTooLarge)
+			return
+		}
+		a = cache.Evaluate(&hd.meta, int64(len(body)), c.rq)
+	}
+	c.countForward(st.Forward)
+	hd.shared.CopyTo(&c.ctx.Response.Header)
+	switch {
+	case body != nil:
+		c.putAnswer(a, body)
+	case a.Kind == cache.NotModified:
+		c.release()
+		c.notModified()
+	case a.Kind == cache.Part:
+		if _, err := io.CopyN(io.Discard, c.src, a.Offset); err != nil {
+			c.fail(err, st.Forward)
+			return
+		}
+		c.partial(a.Span, hd.length)
+		c.putStream(flightPart{io.LimitReader(c.src, a.Length), c.src}, a.Length, r.Arrived())
+	default:
+		c.putStream(c.src, frame(hd.length), r.Arrived())
+	}
+	if hd.meta.InitialAge >= time.Second {
+		c.text = strconv.AppendInt(c.text[:0], int64(hd.meta.InitialAge/time.Second), 10)
+		c.ctx.Response.Header.AddBytesV("Age", c.text)
+	}
+	c.putStatus(st)
+}
+
+// fillsRange reports whether a range is answered from a fill: one that is
+// stored, and whose whole body is not known to be too large for that.
+func (c *call) fillsRange(hd *head) bool {
+	return hd.reason == cache.None && hd.length <= c.route.RangeFill
+}
+
+// flightBody is a flight's reader as a body.
+type flightBody struct{ *singleflight.Reader[*head] }
+
+// Close implements io.Closer.
+func (b flightBody) Close() error {
+	b.Reader.Close()
+	return nil
+}
+
+// flightPart is a part of a flight's body.
+type flightPart struct {
+	io.Reader
+	io.Closer
+}

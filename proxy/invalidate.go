@@ -1,0 +1,79 @@
+package proxy
+
+import (
+	"net/url"
+
+	"github.com/cespare/xxhash/v2"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/upstream"
+	"ringfence/proxy/wire"
+)
+
+// invalidate makes stored responses unusable after a successful unsafe request
+// (RFC 9111, section 4.4): those of its target, of what Location and
+// Content-Location name on the same origin, and of the groups that they or the
+// answer name (RFC 9875).
+func (c *call) invalidate(resp *upstream.Response) {
+	c.h.epochs.Bump(c.key.resource)
+	if c.found != nil {
+		for _, tag := range c.found.tags {
+			c.h.epochs.Bump(tag)
+		}
+	}
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		if t, ok := c.target.resolve(resp.Fields.Get(name)); ok {
+			c.h.invalidateTarget(t)
+		}
+	}
+	for _, group := range cache.InvalidatedGroups(c.method, resp.Status, resp.Fields) {
+		c.h.epochs.Bump(tagOf(c.target, group))
+	}
+}
+
+// invalidateTarget does so for a GET of another target.
+func (h *Handler) invalidateTarget(t target) {
+	r := h.routes.match(t.host, t.path)
+	if r == nil {
+		return
+	}
+	if r.Query != nil {
+		t, _ = t.withQuery(r.Query, nil)
+	}
+	var k keys
+	k.build(r, t, nil)
+	h.epochs.Bump(k.resource)
+}
+
+// resolve returns the target that a reference in an answer names, where it is
+// one of the same origin (RFC 9110, section 4.3.1).
+func (t target) resolve(reference string) (target, bool) {
+	if reference == "" {
+		return target{}, false
+	}
+	base, err := url.Parse(t.scheme + "://" + t.authority + t.raw)
+	if err != nil {
+		return target{}, false
+	}
+	u, err := base.Parse(reference)
+	if err != nil || u.Scheme != t.scheme {
+		return target{}, false
+	}
+	path := u.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	if u.RawQuery != "" || u.ForceQuery {
+		path += "?" + u.RawQuery
+	}
+	named, err := parseTarget(t.scheme, "GET", path, false, wire.Fields{{Name: "Host", Value: u.Host}})
+	return named, err == nil && named.authority == t.authority
+}
+
+// tagOf returns the place in the epochs of a group, which is its origin's own
+// (RFC 9875, section 2.1).
+func tagOf(t target, group string) uint64 {
+	b := appendPart([]byte{0}, t.scheme) // no key begins with an empty upstream
+	b = appendPart(b, t.authority)
+	return xxhash.Sum64(appendPart(b, group))
+}

@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/cache/memory"
+	"ringfence/proxy/wire"
+)
+
+// keys are the names of a request in the tables: its primary key, and what is
+// made from it.
+type keys struct {
+	bytes    []byte // the primary key, then the variant where there is one
+	name     []byte // of the variant in the store
+	primary  int    // length of the primary key
+	hash     uint64 // of the primary key: its place in the index and on the ring
+	resource uint64 // of what the key says of the URI alone: what an invalidation is about
+}
+
+func (k *keys) build(r *Route, t target, fields wire.Fields) {
+	k.bytes = appendKey(append(k.bytes[:0], r.scope...), r.Key[:r.ofTarget], t, nil)
+	k.resource = xxhash.Sum64(k.bytes)
+	k.hash = k.resource
+	if ofFields := r.Key[r.ofTarget:]; len(ofFields) > 0 {
+		k.bytes = appendKey(k.bytes, ofFields, t, fields)
+		k.hash = xxhash.Sum64(k.bytes)
+	}
+	k.primary = len(k.bytes)
+}
+
+// clone returns a copy that shares no memory with k.
+func (k *keys) clone() keys {
+	c := *k
+	c.bytes, c.name = append([]byte(nil), k.bytes...), nil
+	return c
+}
+
+// variant is what tells the variant apart from others of the primary key.
+func (k *keys) variant() []byte { return k.bytes[k.primary:] }
+
+// storeName returns the name of the request's variant in the store: the primary
+// key, and the hash of the variant where there is one, so that a variant can be
+// dropped by its hash alone. Whoever finds an object by it compares the variant.
+func (k *keys) storeName() []byte {
+	if len(k.bytes) == k.primary {
+		return k.bytes
+	}
+	k.name = appendVariantName(k.name[:0], k.bytes[:k.primary], xxhash.Sum64(k.variant()))
+	return k.name
+}
+
+func appendVariantName(dst, primary []byte, variant uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, primary...), variant)
+}
+
+// flight returns the name of a key's flight. Requests with credentials fly
+// apart from those without, lest one that turns out to be personal holds up
+// all; and none joins a flight that an invalidation has overtaken.
+func (k *keys) flight(epoch uint64, authorized bool) string {
+	b := make([]byte, 0, len(k.bytes)+9)
+	b = append(b, classOf(authorized))
+	b = binary.BigEndian.AppendUint64(b, epoch)
+	return string(append(b, k.bytes...))
+}
+
+func classOf(authorized bool) byte {
+	if authorized {
+		return 'a'
+	}
+	return 'p'
+}
+
+// find looks for what answers a request: the Vary record of its key, which is
+// the only record under a key's own name, then the object of its variant. Where
+// there is none it says why. k keeps the variant.
+func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cache.Reason) {
+	why := cache.Miss
+	k.bytes = k.bytes[:k.primary]
+	if rec, ok := h.index.Lookup(k.hash, view(k.bytes), now); ok {
+		k.bytes = cache.AppendVariant(k.bytes, rec.Vary, fields)
+		why = cache.VaryMiss
+	}
+	e, ok := h.store.Get(view(k.storeName()))
+	switch {
+	case !ok || e.variant != view(k.variant()):
+		return nil, why
+	case !h.isValid(e):
+		return nil, cache.Invalidated
+	}
+	return e, cache.None
+}
+
+// isValid reports whether neither the entry's resource nor one of its groups
+// was invalidated since the fill that made it began.
+func (h *Handler) isValid(e *entry) bool {
+	for _, tag := range e.tags {
+		if !h.epochs.Valid(tag, e.Epoch) {
+			return false
+		}
+	}
+	return h.epochs.Valid(e.resource, e.Epoch)
+}
+
+// rememberVary notes by which fields a key's variants are told apart, or that
+// they no longer are.
+func (h *Handler) rememberVary(k *keys, vary []string) {
+	now, primary := time.Now(), string(k.bytes[:k.primary])
+	if _, known := h.index.Lookup(k.hash, primary, now); !known && len(vary) == 0 {
+		return
+	}
+	h.index.Update(k.hash, primary, now, func(r memory.Record, _ bool) (memory.Record, bool) {
+		return memory.Record{Vary: vary, Variants: r.Variants}, len(vary) > 0
+	})
+}
+
+// admitVariant counts a variant among those that are stored under its key, and
+// drops the oldest where there are too many.
+func (h *Handler) admitVariant(k *keys, vary []string) {
+	primary := k.bytes[:k.primary]
+	hash := xxhash.Sum64(k.variant())
+	var dropped uint64
+	full := false
+	h.index.Update(k.hash, string(primary), time.Now(), func(r memory.Record, _ bool) (memory.Record, bool) {
+		r.Vary = vary
+		r.Variants, dropped, full = memory.AddVariant(r.Variants, hash, h.opts.MaxVariants)
+		return r, true
+	})
+	if full {
+		h.store.Delete(string(appendVariantName(nil, primary, dropped)))
+		h.counts[0].variantsDropped.Add(1)
+	}
+}
+
+// mark is something that is known of a key's variant for a while, under a name
+// of its own beside the Vary record. It spares waiting or asking in vain, and
+// hides no object from anybody.
+type mark byte
+
+const (
+	// unshared: answers could not be shared.
+	unshared mark = 'u'
+	// personal: nor could those to requests with credentials, which is all that
+	// such a request's answer says.
+	personal mark = 'c'
+	// large: it is too large to be fetched whole for the sake of a range.
+	large mark = 'r'
+)
+
+func appendMark(dst, key []byte, m mark) []byte {
+	return append(append(dst, key...), 0, byte(m))
+}
+
+func (h *Handler) mark(key []byte, m mark) {
+	name, now := appendMark(nil, key, m), time.Now()
+	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(h.opts.UncacheableTTL)}, now)
+}
+
+func (c *call) isMarked(m mark) bool {
+	c.text = appendMark(c.text[:0], c.key.bytes, m)
+	_, ok := c.h.index.Lookup(xxhash.Sum64(c.text), view(c.text), c.now)
+	return ok
+}
+
+// isUncacheable reports whether an answer to such a request could not be shared
+// of late: then requests for it do not wait for one another.
+func (c *call) isUncacheable() bool {
+	return c.isMarked(unshared) || hasCredentials(c.fields) && c.isMarked(personal)
+}
+
+func hasCredentials(fields wire.Fields) bool {
+	return fields.Has("Authorization") || fields.Has("Cookie")
+}

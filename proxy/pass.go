@@ -1,0 +1,81 @@
+package proxy
+
+import (
+	"context"
+	"time"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/upstream"
+	"ringfence/proxy/wire"
+)
+
+// pass sends the request on as it is and streams the answer to this client
+// alone.
+func (c *call) pass(why cache.Reason) {
+	c.forward = appendForwarded(c.forward[:0], c.ctx, c.target, c.fields)
+	req := &upstream.Request{
+		Method: c.method, Target: c.target.raw, Fields: c.forward, Hash: c.key.hash,
+	}
+	if body := c.ctx.RequestBodyStream(); body != nil {
+		c.body = newRequestBody(c.ctx, body, c.h.opts.ReadTimeout)
+		req.Body, req.Length = c.body, c.body.length
+	}
+	early := c.openInterim()
+	req.Interim = early.forward
+	requested := time.Now()
+	resp, err := c.h.do(context.Background(), c.route.Upstream, req)
+	early.end()
+	if err != nil {
+		c.failOrStale(err, why)
+		return
+	}
+	c.countForward(why)
+	c.src = resp.Body
+	if cache.Invalidates(c.method, resp.Status) {
+		c.invalidate(resp)
+	}
+	if c.found != nil && c.ctx.IsHead() {
+		c.updateByHead(resp, requested)
+	}
+	if err := c.passHead(resp); err != nil {
+		c.fail(err, why)
+		return
+	}
+	c.putStatus(cache.Status{Forward: why})
+	if c.body != nil && !c.body.finished() {
+		// The answer is there before the request: the client had better stop
+		// sending, and what it sends is no request.
+		c.ctx.Response.Header.SetConnectionClose()
+	}
+	if resp.Length != 0 {
+		c.putStream(resp.Body, frame(resp.Length), resp.Arrived())
+	}
+}
+
+// passHead makes the head of the answer from that of the upstream.
+func (c *call) passHead(resp *upstream.Response) error {
+	fields := wire.EndToEnd(make(wire.Fields, 0, len(resp.Fields)+1), resp.Fields)
+	if !fields.Has("Date") { // RFC 9110, section 6.6.1
+		fields = append(fields, wire.Field{Name: "Date", Value: string(cache.AppendDate(nil, time.Now()))})
+	}
+	length := frame(resp.Length)
+	if c.ctx.IsHead() && !fields.Has("Content-Length") {
+		length = wire.UntilClose
+	}
+	return c.heads.read(&c.ctx.Response.Header, resp.Status, fields, length)
+}
+
+// updateByHead lets the answer to a HEAD freshen the stored response to a GET,
+// or show that it no longer stands (RFC 9111, section 4.3.5).
+func (c *call) updateByHead(resp *upstream.Response, requested time.Time) {
+	o, verdict := cache.UpdateByHead(&c.route.Policy, c.found.Object, c.rq, resp.Status, resp.Fields, requested, time.Now())
+	switch verdict {
+	case cache.HeadInvalidates:
+		c.h.store.Delete(c.found.Key)
+	case cache.HeadFreshens:
+		j := c.newJob(c.found)
+		if e, err := j.entry(o, c.found); err == nil { // fasthttp took its head before
+			j.put(e)
+		}
+	}
+}

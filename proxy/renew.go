@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"context"
+
+	"ringfence/proxy/cache"
+	"ringfence/singleflight"
+)
+
+// renew has an entry fetched or confirmed in the background, unless that is
+// under way or was tried a moment ago. It must come before the answer: the fill
+// takes the blank head from there.
+func (c *call) renew(e *entry) {
+	if c.method != "GET" || !e.takeTurn(c.now) {
+		return
+	}
+	j := c.newJob(e)
+	j.renewal, j.ranged = true, false
+	r, err := j.h.flights.Join(j.flight, func(ctx context.Context, w *singleflight.Writer[*head]) error {
+		defer e.endTurn()
+		err := j.fill(ctx, w)
+		if err != nil {
+			j.h.logFailure("renewal failed", j.req.Method, j.target, err)
+		}
+		return err
+	})
+	if err != nil {
+		// There is too much to do, or it has failed a moment ago.
+		e.endTurn()
+		return
+	}
+	if r.Leader() {
+		c.count.renewals.Add(1)
+	} else {
+		e.endTurn()
+	}
+	r.Close()
+}
+
+func (c *call) servesOnError(e *entry) bool { return cache.ServesOnError(e.Object, c.rq, c.now) }
+
+// deliverStale answers from an entry in place of a failing upstream. st says
+// how that became known.
+func (c *call) deliverStale(e *entry, st cache.Status) {
+	c.count.stale.Add(1)
+	age := e.Age(c.now)
+	st.HasTTL, st.TTL, st.Detail = true, e.Lifetime-age, cache.StaleOnError
+	c.deliverEntry(e, st, age)
+}
+
+// failOrStale answers in place of an upstream that has failed: by what is
+// stored where that may be, else by saying so. It logs the failure.
+func (c *call) failOrStale(err error, why cache.Reason) {
+	c.h.logFailure("request failed", c.method, c.target, err)
+	c.sayFailureOrStale(err, why)
+}
+
+// sayFailureOrStale is failOrStale for a failure that many share, of which one
+// has been logged.
+func (c *call) sayFailureOrStale(err error, why cache.Reason) {
+	c.release()
+	c.countForward(why)
+	if c.found != nil && c.servesOnError(c.found) {
+		c.deliverStale(c.found, cache.Status{Forward: why})
+		return
+	}
+	c.sayFailure(err, why)
+}

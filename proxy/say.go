@@ -1,0 +1,70 @@
+package proxy
+
+import (
+	"time"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/wire"
+)
+
+// fail logs why there is no answer, and tells the client.
+func (c *call) fail(err error, why cache.Reason) {
+	c.h.logFailure("request failed", c.method, c.target, err)
+	c.sayFailure(err, why)
+}
+
+func (h *Handler) logFailure(event, method string, t target, err error) {
+	h.log.Warn(event, "method", method, "host", t.authority, "target", t.raw, "status", failureOf(err).status, "error", err)
+}
+
+// sayFailure tells the client why there is no answer. Of a failure that many
+// share one has been logged.
+func (c *call) sayFailure(err error, why cache.Reason) {
+	f := failureOf(err)
+	c.say(f.status, f.kind, f.text)
+	if f.isBusy() {
+		c.ctx.Response.Header.Set("Retry-After", "1")
+	}
+	c.putStatus(cache.Status{Forward: why})
+}
+
+// refuse answers a request that cannot be taken further.
+func (c *call) refuse(status int, why string) {
+	c.count.refused.Add(1)
+	c.say(status, "", why)
+	if status != 404 {
+		c.ctx.Response.Header.SetConnectionClose()
+	}
+	c.text = append(c.text[:0], pseudonym+"; detail=refused"...)
+	c.ctx.Response.Header.AddBytesV("Cache-Status", c.text)
+}
+
+// say answers with a short text of the proxy's own. kind is the error type for
+// Proxy-Status (RFC 9209), "" for none.
+func (c *call) say(status int, kind, text string) {
+	resp := &c.ctx.Response
+	resp.ResetBody()
+	if err := c.heads.read(&resp.Header, status, ownFields(time.Now(), kind), int64(len(text)+1)); err != nil {
+		resp.Header.SetStatusCode(status)
+	}
+	resp.SetBodyString(text + "\n")
+}
+
+// ownFields are the fields of an answer that the proxy makes itself.
+func ownFields(now time.Time, kind string) wire.Fields {
+	f := wire.Fields{
+		{Name: "Date", Value: string(cache.AppendDate(nil, now))},
+		{Name: "Content-Type", Value: "text/plain; charset=utf-8"},
+		{Name: "Cache-Control", Value: "no-store"},
+	}
+	if kind != "" {
+		f = append(f, wire.Field{Name: "Proxy-Status", Value: pseudonym + "; error=" + kind})
+	}
+	return f
+}
+
+// putStatus adds this cache's member to Cache-Status (RFC 9211).
+func (c *call) putStatus(st cache.Status) {
+	c.text = st.Append(c.text[:0], pseudonym)
+	c.ctx.Response.Header.AddBytesV("Cache-Status", c.text)
+}
