@@ -1,4 +1,5 @@
 # make test    the whole suite with the race detector; installs what it needs
+# make conformance  the behaviours of the HTTP cache, one by one, and their summary
 # make lint    formatting, vet, golangci-lint, go.mod tidiness, a build for macOS
 # make build   a static binary, bin/proxy
 # make bench   the benchmarks
@@ -14,7 +15,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 # dependencies.
 LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build test lint bench fuzz deps clean
+.PHONY: all build test conformance lint bench fuzz deps clean
 
 all: lint test build
 
@@ -24,6 +25,10 @@ build:
 test: deps
 	$(GO) test -race -shuffle=on -timeout 15m ./...
 	$(GO) test -run Alloc ./...
+
+# Within the package's folder go test shows the output of what passes, too.
+conformance:
+	cd cmd/proxy && $(GO) test -count 1 -run '^TestConformance$$'
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w would change:"; echo "$$unformatted"; exit 1; }

@@ -135,6 +135,7 @@ func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, re
 		return err
 	}
 	j.remember(hd)
+	j.dropReplaced(hd)
 	if err := w.Head(hd, verdict(hd, j.fields)); err != nil {
 		return err
 	}
@@ -211,6 +212,14 @@ func (j *job) remember(hd *head) {
 		j.h.mark(j.key.bytes, personal)
 	default:
 		j.h.mark(j.key.bytes, unshared)
+	}
+}
+
+// dropReplaced forgets what the request had found where a later response has
+// come that cannot take its place, unless that one is about who asked.
+func (j *job) dropReplaced(hd *head) {
+	if j.found != nil && hd.reason != cache.None && speaksOfResource(hd.meta.Status) && !hasCredentials(j.fields) {
+		j.h.store.Delete(j.found.Key)
 	}
 }
 

@@ -25,7 +25,8 @@ type Options struct {
 	Routes []Route
 	// Memory bounds the bytes of stored objects; MaxObject the body of one.
 	Memory, MaxObject int64
-	// IndexEntries bounds what is remembered of keys beside the objects.
+	// IndexEntries bounds what is remembered of keys beside the objects; an
+	// eighth as many invalidations are told apart.
 	IndexEntries int
 	// WaitTimeout is how long a request waits for the head of another one's
 	// fill before it fetches by itself.
@@ -86,7 +87,7 @@ func New(o Options) (*Handler, error) {
 	h := &Handler{
 		opts: o, routes: newRoutes(o.Routes), log: o.Log, store: store,
 		index:  memory.NewIndex(o.IndexEntries),
-		epochs: memory.NewEpochs(0),
+		epochs: memory.NewEpochs(o.IndexEntries / 8),
 
 		encoders: newEncoders(),
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 
 	"ringfence/proxy/cache"
 	"ringfence/singleflight"
@@ -19,7 +20,8 @@ func (c *call) renew(e *entry) {
 	r, err := j.h.flights.Join(j.flight, func(ctx context.Context, w *singleflight.Writer[*head]) error {
 		defer e.endTurn()
 		err := j.fill(ctx, w)
-		if err != nil {
+		// One that turns out to be for its client only is given up.
+		if err != nil && !errors.Is(err, singleflight.ErrAbandoned) {
 			j.h.logFailure("renewal failed", j.req.Method, j.target, err)
 		}
 		return err

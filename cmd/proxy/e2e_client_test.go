@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -13,10 +15,17 @@ import (
 
 // reply is one whole answer. err is what cut it short.
 type reply struct {
+	status  int
+	header  http.Header
+	body    string
+	err     error
+	interim []interim // what came before it
+}
+
+// interim is the head of a 1xx answer.
+type interim struct {
 	status int
-	header http.Header
-	body   string
-	err    error
+	header textproto.MIMEHeader
 }
 
 // is reports whether Cache-Status has a parameter of this cache, such as "hit"
@@ -62,17 +71,25 @@ func (p *process) do(method, target, body string, fields ...string) reply {
 		name, value, _ := strings.Cut(f, ": ")
 		req.Header.Add(name, value)
 	}
-	resp, err := client.Do(req)
+	var before []interim
+	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+			before = append(before, interim{status, header})
+			return nil
+		},
+	})))
 	if err != nil {
 		return reply{err: err}
 	}
-	return whole(resp)
+	r := whole(resp)
+	r.interim = before
+	return r
 }
 
 func whole(resp *http.Response) reply {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return reply{resp.StatusCode, resp.Header, string(body), err}
+	return reply{status: resp.StatusCode, header: resp.Header, body: string(body), err: err}
 }
 
 // must fails the test where the answer is not a whole one of that status.

@@ -118,7 +118,7 @@ type Cache struct {
 	MaxFills int `yaml:"max_fills" default:"16384" range:"1..1000000"`
 	// IndexEntries bounds the remembered keys that are not objects: Vary
 	// records and uncacheable markers. The index may round it up to a power of
-	// two. Default 1048576.
+	// two. An eighth as many invalidations are told apart. Default 1048576.
 	IndexEntries int `yaml:"index_entries" default:"1048576" range:"1024..67108864"`
 	// MaxVariants bounds the stored variants of one key (RFC 9111, section
 	// 4.1); the oldest gives way to a new one. Default 64.

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"math/bits"
+	"sync"
 	"sync/atomic"
 )
 
@@ -13,60 +14,95 @@ import (
 // invalidates all variants of a key, all members of a group, and what a fill
 // that is under way may yet store.
 //
-// Hashes that share a slot share its bumps: one costs the other a fetch it did
-// not need, and never more. All methods may be called concurrently; none takes
-// a lock or allocates.
+// The table has a fixed number of places, in buckets of three. Where a bucket
+// is full the oldest bump in it is forgotten, and from then on everything in the
+// bucket counts as bumped at that tick: what is older is fetched without need.
+//
+// All methods may be called concurrently. Only Bump takes a lock, one of many;
+// none allocates.
 type Epochs struct {
-	tick  atomic.Uint64
-	slots []atomic.Uint64
+	tick    atomic.Uint64
+	buckets []epochBucket
+	locks   [stripes]sync.Mutex
 }
 
-// NewEpochs makes a table of slots, rounded up to a power of two, of 8 bytes
-// each; 0 is the default of 65536.
-func NewEpochs(slots int) *Epochs {
-	if slots <= 0 {
-		slots = 1 << 16
+const epochWays = 3
+
+// epochBucket is a cache line. Its hashes are 0 where there is none.
+type epochBucket struct {
+	floor  atomic.Uint64 // of the hashes that are not in the bucket
+	hashes [epochWays]atomic.Uint64
+	ticks  [epochWays]atomic.Uint64
+	_      uint64
+}
+
+// NewEpochs makes a table with room for at least the given number of bumped
+// hashes, rounded up to three times a power of two, of 21 bytes each; 0 is the
+// default of 65536.
+func NewEpochs(hashes int) *Epochs {
+	if hashes <= 0 {
+		hashes = 1 << 16
 	}
-	return &Epochs{slots: make([]atomic.Uint64, ceilPowerOfTwo(slots))}
+	return &Epochs{buckets: make([]epochBucket, ceilPowerOfTwo((hashes+epochWays-1)/epochWays))}
 }
 
 // Now returns the present tick: the number of bumps so far. A fill reads it
 // before it asks for what it may store.
 func (e *Epochs) Now() uint64 { return e.tick.Load() }
 
-// Epoch returns the tick of the last bump of hash, 0 for none. Whoever reads it
-// after a Bump has returned sees another one than before: as a part of a
-// flight's name it keeps requests out of a flight that is overtaken.
-func (e *Epochs) Epoch(hash uint64) uint64 { return e.slot(hash).Load() }
+// Epoch returns the tick of the last bump of hash, or one that stands for it,
+// and 0 for none. Whoever reads it after a Bump has returned sees another one
+// than before: as a part of a flight's name it keeps requests out of a flight
+// that is overtaken.
+func (e *Epochs) Epoch(hash uint64) uint64 {
+	hash = max(hash, 1)
+	b := e.bucket(hash)
+	for i := range b.hashes {
+		if b.hashes[i].Load() == hash {
+			return b.ticks[i].Load()
+		}
+	}
+	return b.floor.Load()
+}
 
 // Valid reports whether hash was not bumped after the tick born.
-func (e *Epochs) Valid(hash, born uint64) bool { return e.slot(hash).Load() <= born }
+func (e *Epochs) Valid(hash, born uint64) bool { return e.Epoch(hash) <= born }
 
 // Bump invalidates what belongs to hash: after it has returned, Valid is false
 // for every born that Now returned before Bump was called, and for good.
 //
-// The clock advances before the slot. A fill that reads Now before that step
-// has a lower tick than the slot gets, and is invalid. One that reads Now after
+// The clock advances before the table. A fill that reads Now before that step
+// has a lower tick than the table gets, and is invalid. One that reads Now after
 // it may be valid, and began after Bump was called, which is after the answer
-// that makes the difference had come. In the other order a fill could read,
-// between the two steps, the tick that the slot has already, and be invalid for
-// nothing.
-func (e *Epochs) Bump(hash uint64) { raise(e.slot(hash), e.tick.Add(1)) }
-
-// raise stores t unless the slot holds a later tick: of two bumps the one that
-// came first may be the last to get here, and would make valid again what began
-// between them.
-func raise(slot *atomic.Uint64, t uint64) {
-	for {
-		last := slot.Load()
-		if last >= t || slot.CompareAndSwap(last, t) {
+// that makes the difference had come.
+//
+// A place changes hands in three steps: the floor takes in the tick that is
+// forgotten, the place gets the new tick, then the new hash. In between the old
+// hash is seen with a tick that is too late, never with one that is too early.
+func (e *Epochs) Bump(hash uint64) {
+	hash = max(hash, 1)
+	lock := &e.locks[hash&uint64(len(e.buckets)-1)%stripes]
+	lock.Lock()
+	defer lock.Unlock()
+	t := e.tick.Add(1)
+	b := e.bucket(hash)
+	oldest := 0
+	for i := range b.hashes {
+		if b.hashes[i].Load() == hash {
+			b.ticks[i].Store(t)
 			return
 		}
+		if b.ticks[i].Load() < b.ticks[oldest].Load() {
+			oldest = i
+		}
 	}
+	b.floor.Store(max(b.floor.Load(), b.ticks[oldest].Load()))
+	b.ticks[oldest].Store(t)
+	b.hashes[oldest].Store(hash)
 }
 
-func (e *Epochs) slot(hash uint64) *atomic.Uint64 {
-	return &e.slots[hash&uint64(len(e.slots)-1)]
+func (e *Epochs) bucket(hash uint64) *epochBucket {
+	return &e.buckets[hash&uint64(len(e.buckets)-1)]
 }
 
 func ceilPowerOfTwo(n int) int { return 1 << bits.Len(uint(n-1)) }

@@ -2,12 +2,11 @@ package memory
 
 import (
 	"sync"
-	"sync/atomic"
 	"testing"
 )
 
 func TestEpochs(t *testing.T) {
-	e := NewEpochs(1000) // rounded up to 1024
+	e := NewEpochs(1000)
 	key, group := uint64(7), uint64(9)
 	first := e.Now()
 	if !e.Valid(key, first) || e.Epoch(key) != 0 {
@@ -28,9 +27,6 @@ func TestEpochs(t *testing.T) {
 	if e.Epoch(key) == 0 || e.Epoch(group) == e.Epoch(key) {
 		t.Errorf("key at %d, group at %d", e.Epoch(key), e.Epoch(group))
 	}
-	if e.Epoch(key+1024) != e.Epoch(key) {
-		t.Error("the table is larger than it was made")
-	}
 	for hash := range uint64(1024) {
 		if hash != key && hash != group && !e.Valid(hash, first) {
 			t.Errorf("%d was invalidated", hash)
@@ -41,13 +37,34 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
-// TestRaise: a bump that gets to its slot late does not undo a later one.
-func TestRaise(t *testing.T) {
-	var slot atomic.Uint64
-	for _, c := range []struct{ t, want uint64 }{{5, 5}, {3, 5}, {5, 5}, {6, 6}, {0, 6}} {
-		if raise(&slot, c.t); slot.Load() != c.want {
-			t.Fatalf("at %d after %d, want %d", slot.Load(), c.t, c.want)
+// TestEpochsForget: where a bucket is full the oldest bump stands for all that
+// are not in it, and nothing that was invalid becomes valid.
+func TestEpochsForget(t *testing.T) {
+	e := NewEpochs(3) // one bucket
+	var bumped []uint64
+	for hash := uint64(1); hash <= 20; hash++ { // 0 is another name of 1
+		untouched, before := hash+100, e.Now()
+		e.Bump(hash)
+		bumped = append(bumped, before)
+		for i, born := range bumped {
+			if e.Valid(uint64(i)+1, born) {
+				t.Errorf("after %d bumps what was born before that of %d counts again", hash, i+1)
+			}
 		}
+		if !e.Valid(untouched, before) {
+			t.Errorf("bump %d invalidates what was born right before it", hash)
+		}
+		if got := e.Valid(untouched, 0); got != (hash <= 3) {
+			t.Errorf("after %d bumps the oldest is valid: %v", hash, got)
+		}
+	}
+	// Those in the bucket are told apart.
+	if e.Epoch(20) == e.Epoch(19) || !e.Valid(19, e.Epoch(20)-1) {
+		t.Error("two bumps in one bucket are one")
+	}
+	e.Bump(20)
+	if e.Epoch(18) != 18 {
+		t.Errorf("a second bump of one hash moved another one out: %d", e.Epoch(18))
 	}
 }
 
@@ -56,7 +73,7 @@ func TestRaise(t *testing.T) {
 // last one is valid.
 func TestEpochsConcurrently(t *testing.T) {
 	for _, hashes := range []uint64{1, 3} {
-		e := NewEpochs(4)
+		e := NewEpochs(3)
 		var workers sync.WaitGroup
 		for w := range uint64(4) {
 			workers.Go(func() {
