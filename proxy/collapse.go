@@ -43,6 +43,10 @@ func (c *call) collapse(found *entry, why cache.Reason, l look) {
 		c.failOrStale(err, why)
 	case outcome == singleflight.Failed:
 		c.sayFailureOrStale(err, why)
+	case err != nil && c.found != nil && c.servesOnError(c.found):
+		// An upstream that does not answer in time fails like any other.
+		c.found.failing.Store(true)
+		c.sayFailureOrStale(err, why)
 	default:
 		c.release()
 		c.pass(why)
@@ -50,7 +54,8 @@ func (c *call) collapse(found *entry, why cache.Reason, l look) {
 }
 
 // wait blocks until the flight's verdict. A follower whose patience ends before
-// it counts as released; a leader's wait is bounded by the flight itself.
+// it counts as released, with an error; a leader's wait is bounded by the flight
+// itself.
 func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome, error) {
 	ctx := context.Background()
 	if !r.Leader() {
@@ -60,7 +65,7 @@ func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome,
 	}
 	hd, outcome, err := r.Wait(ctx)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil, singleflight.Released, nil
+		return nil, singleflight.Released, err
 	}
 	return hd, outcome, err
 }
