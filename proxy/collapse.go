@@ -53,12 +53,12 @@ func (c *call) collapse(found *entry, why cache.Reason, l look) {
 	}
 }
 
-// wait blocks until the flight's verdict. A follower whose patience ends before
-// it counts as released, with an error; a leader's wait is bounded by the flight
-// itself.
+// wait blocks until the flight's verdict. A client whose patience ends before it
+// counts as released, with an error: a follower, and a leader for whom there is
+// a stale answer. The wait of another leader is bounded by the flight itself.
 func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome, error) {
 	ctx := context.Background()
-	if !r.Leader() {
+	if !r.Leader() || c.found != nil && c.servesOnError(c.found) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.h.opts.WaitTimeout)
 		defer cancel()
