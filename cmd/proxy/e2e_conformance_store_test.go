@@ -47,6 +47,10 @@ func storingCases() []conformanceCase {
 			{name: "nothing said is not stored", script: each200(), steps: []step{{}, {}}},
 			{name: "an ETag alone says nothing of freshness", script: each200(`ETag: "v"`), steps: []step{{}, {}}},
 			{name: "public alone says nothing of freshness", script: each200("Cache-Control: public"), steps: []step{{}, {}}},
+			{name: "no-cache does not keep a status that says nothing", script: inTurn(coded(201, "Cache-Control: no-cache", `ETag: "v"`)), steps: []step{
+				{status: 201}, {status: 201, unsent: lines{"If-None-Match"}}}},
+			{name: "public and no-cache keep it", script: inTurn(coded(201, "Cache-Control: public, no-cache", `ETag: "v"`)), steps: []step{
+				{status: 201}, {status: 201, sent: lines{`If-None-Match: "v"`}}}},
 			{name: "a Cookie in the request changes nothing", script: each200("Cache-Control: max-age=60"), steps: []step{
 				{fields: lines{"Cookie: a=1"}}, {cached: true}, {fields: lines{"Cookie: a=2"}, cached: true}}},
 			{name: "Content-Disposition changes nothing", script: each200("Cache-Control: max-age=60", "Content-Disposition: attachment; filename=a.txt"), steps: []step{

@@ -37,6 +37,8 @@ func conditionCases() []conformanceCase {
 			tag("none of a list", 200, `"v"`, `"w", "x"`), tag("on a second line", 304, `"v"`, `"w"`, `"v"`), tag("a list without spaces", 304, `"v"`, `"w","v"`),
 			tag("a comma within a tag", 304, `"a,b"`, `"a,b"`), tag("part of a tag with a comma", 200, `"a,b"`, `"a`, `b"`), tag("the empty tag", 304, `""`, `""`),
 			tag("a tag beyond ASCII", 304, "\"v\xfc\"", "\"v\xfc\""), tag("without quotes", 200, `"v"`, "v"),
+			tag("what stands for a tag", 304, "v", "v"), tag("what stands for a tag, in a list", 304, `w/"v"`, `"x", w/"v"`),
+			tag("what stands for a tag is none", 200, `w/"v"`, `W/"v"`), tag("behind what stands for a tag", 304, `"v"`, `x, "v"`),
 			tag("a star", 304, `"v"`, "*"),
 			asks("a star without a tag", 304, nil, lines{"If-None-Match: *"}), asks("a tag without one stored", 200, nil, lines{`If-None-Match: "v"`}),
 			asks("over If-Modified-Since that is true", 200, lines{`ETag: "v"`, "Last-Modified: " + old}, lines{`If-None-Match: "w"`, "If-Modified-Since: " + old}),
@@ -127,6 +129,11 @@ func validationCases() []conformanceCase {
 			{name: "by a weak ETag", script: validating(ok200(control, "Age: 60", `ETag: W/"v"`), ok200(control)), steps: []step{{}, {body: "1", sent: lines{`If-None-Match: W/"v"`}}}},
 			{name: "by Last-Modified, byte for byte", script: validating(ok200(control, "Age: 60", "Last-Modified: Sunday, 06-Nov-94 08:49:37 GMT"), ok200(control)), steps: []step{
 				{}, {body: "1", sent: lines{"If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT"}, unsent: lines{"If-None-Match"}}}},
+			{name: "by what stands for an ETag, byte for byte", script: validating(ok200(control, "Age: 60", `ETag: w/"v"`), ok200(control)), steps: []step{
+				{}, {body: "1", sent: lines{`If-None-Match: w/"v"`}}, {cached: true, body: "1"}}},
+			{name: "not by a star for an ETag", script: each200(control, "Age: 60", "ETag: *"), steps: []step{{}, {body: "2", unsent: lines{"If-None-Match"}}}},
+			{name: "not by the date of an error", script: inTurn(coded(404, control, "Age: 60", "Last-Modified: "+old)), steps: []step{
+				{status: 404}, {status: 404, unsent: lines{"If-Modified-Since"}}}},
 			{name: "by nothing where there is no validator", script: each200(control, "Age: 60"), steps: []step{{}, {body: "2", unsent: lines{"If-None-Match", "If-Modified-Since"}}}},
 			{name: "not by the client's validators", script: both, steps: []step{
 				{}, {fields: lines{`If-None-Match: "mine"`, "If-Modified-Since: " + date(0)}, body: ten, sent: lines{`If-None-Match: "v"`, "If-Modified-Since: " + old}}}},
@@ -155,6 +162,12 @@ func validationCases() []conformanceCase {
 				{}, {lacks: lines{"X-A"}, has: lines{"X-B: 2"}}, {cached: true, lacks: lines{"X-A"}, has: lines{"X-B: 2"}}}},
 			{name: "a guess begins anew", script: validating(ok200("Last-Modified: "+date(-1000*time.Second), "Age: 150"), ok200()), steps: []step{
 				{}, {body: "1"}, {cached: true, body: "1", check: young}}},
+			{name: "a 304 about an earlier date speaks of another answer", script: inTurn(ok200(control, "Age: 60", "Last-Modified: "+anHourAgo),
+				coded(304, control, "Last-Modified: "+old), ok200(control, "Last-Modified: "+old)), steps: []step{
+				{}, {asked: 2, body: "3", unsent: lines{"If-Modified-Since"}}, {cached: true, body: "3"}}},
+			{name: "a 304 about an unknown ETag speaks of another answer", script: inTurn(ok200(control, "Age: 60", "Last-Modified: "+old),
+				coded(304, control, `ETag: "w"`), ok200(control, `ETag: "w"`)), steps: []step{
+				{}, {asked: 2, body: "3", unsent: lines{"If-Modified-Since"}}, {cached: true, body: "3", has: lines{`ETag: "w"`}}}},
 			{name: "a 304 about another ETag speaks of another answer", script: inTurn(stale("X-A: 1"), coded(304, control, `ETag: "w"`), ok200(control, `ETag: "w"`)), steps: []step{
 				{}, {asked: 2, body: "3", lacks: lines{"X-A"}, unsent: lines{"If-None-Match"}}, {cached: true, body: "3"}}},
 		},

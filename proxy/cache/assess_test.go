@@ -57,6 +57,11 @@ func TestAssess(t *testing.T) {
 		{"contradiction", "", 200, "Cache-Control: max-age=60, max-age=1" + tag, None, 0},
 		{"contradiction on two lines", "", 200, "Cache-Control: max-age=1|Cache-Control: max-age=60" + tag, None, 0},
 		{"quoted number", "", 200, "Cache-Control: max-age=\"60\"" + tag, None, 0},
+		{"quoted and not, the same", "", 200, `Cache-Control: max-age="60", max-age=60` + tag, None, 0},
+		{"quoted and not, another", "", 200, `Cache-Control: max-age="60", max-age=6` + tag, None, 0},
+		{"quoted letters", "", 200, `Cache-Control: max-age="6x"`, NoFreshness, 0},
+		{"quoted nothing", "", 200, `Cache-Control: max-age=""`, NoFreshness, 0},
+		{"quoted, escaped", "", 200, `Cache-Control: max-age="6\0"`, NoFreshness, 0},
 		{"single quotes", "", 200, "Cache-Control: max-age='60'", NoFreshness, 0},
 		{"letters", "", 200, "Cache-Control: max-age=60a", NoFreshness, 0},
 		{"fraction", "", 200, "Cache-Control: max-age=60.5", NoFreshness, 0},
@@ -116,6 +121,12 @@ func TestAssess(t *testing.T) {
 		{"must-understand, part", "", 206, "Cache-Control: must-understand, no-store, max-age=60", Partial, 0},
 		{"no-cache, no validator", "", 200, "Cache-Control: no-cache, max-age=60", NoFreshness, 0},
 		{"no-cache", "", 200, "Cache-Control: no-cache" + tag, None, 0},
+		{"no-cache, a status that says nothing", "", 201, "Cache-Control: no-cache" + tag, NoFreshness, 0}, // section 3
+		{"no-cache and public", "", 201, "Cache-Control: no-cache, public" + tag, None, 0},
+		{"no-cache and max-age", "", 201, "Cache-Control: no-cache, max-age=60" + tag, None, 60},
+		{"no-cache, an error", "", 403, "Cache-Control: no-cache" + tag, NoFreshness, 0},
+		{"no-cache, not found", "", 404, "Cache-Control: no-cache" + tag, None, 0},
+		{"no-cache, not found, only a date", "", 404, "Cache-Control: no-cache|Last-Modified: {-9}", NoFreshness, 0},
 		{"no-cache field", "", 200, "Cache-Control: no-cache=\"x\", max-age=60|Last-Modified: {-9}", None, 60},
 		{"authorized", "Authorization: x", 200, "Cache-Control: max-age=60", Authorization, 0},
 		{"authorized, public", "Authorization: x", 200, "Cache-Control: max-age=60, public", None, 60},
@@ -128,7 +139,7 @@ func TestAssess(t *testing.T) {
 		{"cookie", "", 200, "Cache-Control: max-age=60|Set-Cookie: a=b", SetCookie, 0},
 		{"cookie, public", "", 200, "Cache-Control: max-age=60, public|Set-Cookie: a=b", None, 60},
 		{"cookie, s-maxage", "", 200, "Cache-Control: s-maxage=60|Set-Cookie: a=b", None, 60},
-		{"cookie, bad s-maxage", "", 200, "Cache-Control: s-maxage=\"60\"|Set-Cookie: a=b" + tag, SetCookie, 0},
+		{"cookie, bad s-maxage", "", 200, "Cache-Control: s-maxage=x60|Set-Cookie: a=b" + tag, SetCookie, 0},
 		{"cookie, must-revalidate", "", 200, "Cache-Control: max-age=60, must-revalidate|Set-Cookie: a=b", SetCookie, 0},
 		{"client no-store", "Cache-Control: no-store", 200, "Cache-Control: max-age=60", RequestNoStore, 0},
 
@@ -218,16 +229,34 @@ func TestValidators(t *testing.T) {
 		`ETag: "a"`:          `If-None-Match: "a"`,
 		`ETag: W/"a"`:        `If-None-Match: W/"a"`,
 		`ETag: ""`:           `If-None-Match: ""`,
-		`ETag: a`:            "",
-		`ETag: w/"a"`:        "",
+		"ETag: a":            "If-None-Match: a",
+		"ETag: W/a":          "If-None-Match: W/a",
+		`ETag: w/"a"`:        `If-None-Match: w/"a"`,
+		`ETag: W\"a"`:        `If-None-Match: W\"a"`,
+		"ETag: *":            "",
+		"ETag: W/":           "",
+		"ETag: a, b":         "",
+		"ETag: a,b":          "",
+		"ETag: a b":          "",
+		`ETag: "a", "b"`:     "",
+		`ETag: "a`:           "",
+		"ETag: ":             "",
 		`ETag: "a|ETag: "a"`: "",
 		`ETag: "a"|ETag: "b"|Last-Modified: {-9}`: "If-Modified-Since: {-9}",
 		`ETag: "a"|Last-Modified: {-9}`:           `If-None-Match: "a"|If-Modified-Since: {-9}`,
 		"Last-Modified: yesterday":                "",
 	} {
 		m, _ := Assess(&Policy{}, get(t, ""), 200, lines(t, fields), epoch, epoch)
-		if got := Conditions(m); !slices.Equal(got, lines(t, want)) || m.HasValidator() != (want != "") {
+		if got := Conditions(m); !slices.Equal(got, lines(t, want)) || m.hasValidator() != (want != "") {
 			t.Errorf("%q asks %v, want %v", fields, got, want)
+		}
+	}
+	for status, want := range map[int]string{
+		299: `If-None-Match: "a"|If-Modified-Since: {-9}`, 300: `If-None-Match: "a"`, 404: `If-None-Match: "a"`, 500: `If-None-Match: "a"`,
+	} {
+		m, _ := Assess(&Policy{}, get(t, ""), status, lines(t, `ETag: "a"|Last-Modified: {-9}`), epoch, epoch)
+		if got := Conditions(m); !slices.Equal(got, lines(t, want)) {
+			t.Errorf("a stored %d asks %v, want %v", status, got, want)
 		}
 	}
 }

@@ -34,9 +34,9 @@ func (c Coding) String() string {
 	return "identity"
 }
 
-// ParseCoding returns the coding of that name, in any case; "x-gzip" is gzip
+// parseCoding returns the coding of that name, in any case; "x-gzip" is gzip
 // (RFC 9110, section 8.4.1.3). Where ok is false the coding means nothing.
-func ParseCoding(name string) (c Coding, ok bool) {
+func parseCoding(name string) (c Coding, ok bool) {
 	switch len(name) {
 	case len("br"):
 		return Brotli, wire.EqualFold(name, "br")
@@ -73,7 +73,7 @@ func Negotiate(f wire.Fields, offered []Coding) Coding {
 			name, w := splitWeight(item)
 			if name == "*" {
 				rest = min(rest, w)
-			} else if c, ok := ParseCoding(name); ok {
+			} else if c, ok := parseCoding(name); ok {
 				weights[c] = min(weights[c], w)
 			}
 		}
@@ -107,24 +107,6 @@ func splitWeight(item string) (name string, weight int) {
 	if len(q) < len("q=0") || q[0]|0x20 != 'q' || q[1] != '=' {
 		return name, 0
 	}
-	return name, thousandths(q[2:])
-}
-
-// thousandths reads a qvalue (RFC 9110, section 12.4.2), or gives 0.
-func thousandths(s string) int {
-	if len(s) > len("0.000") || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
-		return 0
-	}
-	n, digit := int(s[0]-'0')*1000, 100
-	for i := 2; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0
-		}
-		n += int(s[i]-'0') * digit
-		digit /= 10
-	}
-	if n > 1000 {
-		return 0
-	}
-	return n
+	weight, _ = qvalue(q[2:])
+	return name, weight
 }

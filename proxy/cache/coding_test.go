@@ -92,12 +92,12 @@ func TestNegotiate(t *testing.T) {
 
 func TestParseCoding(t *testing.T) {
 	for name, want := range map[string]Coding{"identity": Identity, "gzip": Gzip, "br": Brotli, "zstd": Zstd, "BR": Brotli, "x-GZIP": Gzip} {
-		if c, ok := ParseCoding(name); c != want || !ok {
+		if c, ok := parseCoding(name); c != want || !ok {
 			t.Errorf("%q: %v, %v", name, c, ok)
 		}
 	}
 	for _, name := range []string{"", "*", "deflate", "brotli", "x-br"} {
-		if c, ok := ParseCoding(name); ok {
+		if c, ok := parseCoding(name); ok {
 			t.Errorf("%q: %v", name, c)
 		}
 	}

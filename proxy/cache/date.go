@@ -11,7 +11,7 @@ const (
 	monthNames = "JanFebMarAprMayJunJulAugSepOctNovDec"
 )
 
-// ParseDate reads an HTTP-date in any of its three forms: IMF-fixdate,
+// parseDate reads an HTTP-date in any of its three forms: IMF-fixdate,
 // RFC 850 and asctime (RFC 9110, section 5.6.7). It is strict: names in any
 // case but spelled out, every number with all its digits, single spaces, GMT
 // only, and a day that the month has. The weekday is not compared with the
@@ -19,7 +19,7 @@ const (
 //
 // ref is a time near the present. It gives the two-digit year of an RFC 850
 // date its century: the latest that is not more than 50 years after ref.
-func ParseDate(s string, ref time.Time) (time.Time, bool) {
+func parseDate(s string, ref time.Time) (time.Time, bool) {
 	switch {
 	case len(s) == len("Sun, 06 Nov 1994 08:49:37 GMT") && s[3] == ',':
 		return parseFixdate(s)
@@ -105,7 +105,8 @@ func nameIndex(names, name string) int {
 	return -1
 }
 
-// digits reads a number of which every byte must be a digit.
+// digits reads the few digits of a date, in place: it is [number] without a
+// bound.
 func digits(s string) (int, bool) {
 	n := 0
 	for i := range len(s) {
@@ -127,10 +128,11 @@ func makeDate(year, month, day int, clock string) (time.Time, bool) {
 	if !ok1 || !ok2 || !ok3 || clock[2] != ':' || clock[5] != ':' || h > 23 || m > 59 || s > 60 || month < 1 || day < 1 {
 		return time.Time{}, false
 	}
-	if midnight := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC); midnight.Day() != day {
+	minute := time.Date(year, time.Month(month), day, h, m, 0, 0, time.UTC)
+	if minute.Day() != day { // the month has no such day
 		return time.Time{}, false
 	}
-	return time.Date(year, time.Month(month), day, h, m, s, 0, time.UTC), true
+	return minute.Add(time.Duration(s) * time.Second), true
 }
 
 // AppendDate appends t as an IMF-fixdate (RFC 9110, section 5.6.7), which is

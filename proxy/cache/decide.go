@@ -119,7 +119,7 @@ func forward(o *Object, rq *Request, d Decision) Decision {
 	case rq.traits&isHead != 0:
 		// The answer to a HEAD has no body to store.
 		d.Action = Pass
-	case o != nil && o.HasValidator():
+	case o != nil && o.hasValidator():
 		d.Action = Revalidate
 	default:
 		d.Action = Fetch

@@ -93,27 +93,9 @@ func quotedLen(s string) int {
 	return -1
 }
 
-// maxDelta is what a number of seconds that is too large stands for
-// (RFC 9111, section 1.2.2).
-const maxDelta = (1 << 31) * time.Second
-
-// deltaSeconds reads a number of seconds: digits only.
-func deltaSeconds(s string) (time.Duration, bool) {
-	const most = int64(maxDelta / time.Second)
-	n := int64(0)
-	for i := range len(s) {
-		d := s[i] - '0'
-		if d > 9 {
-			return 0, false
-		}
-		n = min(n*10+int64(d), most)
-	}
-	return time.Duration(n) * time.Second, s != ""
-}
-
-// seconds reads the argument of a directive that takes a number of seconds.
-// The quoted form, which no sender may write (RFC 9111, section 5.2.2.1), is
-// not a number.
+// seconds reads the argument of a directive that takes a number of seconds. The
+// quoted form, which no sender may write (RFC 9111, section 5.2.2.1), is not a
+// number: that is the conservative one of two readings.
 func seconds(d directive) (time.Duration, bool) {
 	if d.form != token {
 		return 0, false

@@ -42,10 +42,10 @@ type Answer struct {
 // is 200 and the method GET. A size below 0 is that of a body which is still
 // under way: conditions apply to it, ranges do not, since nobody knows yet
 // which of them can be satisfied. Several Range lines, and a set that is not
-// for bytes, cannot be read or asks for more than [MaxRanges] ranges, get the
+// for bytes, cannot be read or asks for more than 16 ranges, get the
 // whole (section 14.2).
 func Evaluate(m *Meta, size int64, rq Request) Answer {
-	if rq.traits&(conditional|hasRange) == 0 || m.Status < 200 || m.Status > 299 || rq.traits&(isGet|isHead) == 0 {
+	if rq.traits&(conditional|hasRange) == 0 || !succeeded(m.Status) || rq.traits&(isGet|isHead) == 0 {
 		return Answer{Kind: Full}
 	}
 	if rq.traits&conditional != 0 && notModified(m, rq.Fields) {
@@ -77,7 +77,7 @@ func notModified(m *Meta, f wire.Fields) bool {
 	if i < 0 || f[i+1:].Has("If-Modified-Since") {
 		return false
 	}
-	since, ok := ParseDate(f[i].Value, m.ResponseTime)
+	since, ok := parseDate(f[i].Value, m.ResponseTime)
 	modified := m.Modified
 	if m.LastModified == "" {
 		modified = m.Date.Truncate(time.Second)
@@ -101,8 +101,28 @@ func ifRange(m *Meta, f wire.Fields) bool {
 	if isETag(value) {
 		return value == m.ETag && value[0] == '"'
 	}
-	t, ok := ParseDate(value, m.ResponseTime)
+	t, ok := parseDate(value, m.ResponseTime)
 	return ok && m.LastModified != "" && t.Equal(m.Modified) && m.Date.Sub(m.Modified) >= time.Second
+}
+
+// identifies reports whether s, sent as an ETag, can be asked about: an entity
+// tag, or what some servers send in place of one, such as abc and w/"abc". That
+// is sent back and compared byte for byte, and so must not read as more than
+// one tag, or as any, in an If-None-Match. It is no strong validator.
+func identifies(s string) bool {
+	if isETag(s) {
+		return true
+	}
+	bare := strings.TrimPrefix(s, "W/")
+	if bare == "" || bare == "*" || bare[0] == '"' {
+		return false
+	}
+	for i := range len(bare) {
+		if c := bare[i]; c < '!' || c == ',' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // isETag reports whether s is an entity tag (RFC 9110, section 8.8.3).
@@ -120,20 +140,16 @@ func isETag(s string) bool {
 }
 
 // listsETag reports whether list has a member that is etag by weak comparison
-// (RFC 9110, section 8.8.3.2). It gives up at the first member that breaks the
-// grammar.
+// (RFC 9110, section 8.8.3.2). It gives up at quotation marks out of place.
 func listsETag(list, etag string) bool {
 	etag = strings.TrimPrefix(etag, "W/")
 	for {
-		for list != "" && (list[0] == ',' || list[0] == ' ' || list[0] == '\t') {
+		for list != "" && separatesTags(list[0]) {
 			list = list[1:]
 		}
 		list = strings.TrimPrefix(list, "W/")
-		if list == "" || list[0] != '"' {
-			return false
-		}
-		end := strings.IndexByte(list[1:], '"') + 2
-		if end < 2 || end < len(list) && list[end] != ',' && list[end] != ' ' && list[end] != '\t' {
+		end := opaqueLen(list)
+		if end == 0 {
 			return false
 		}
 		if list[:end] == etag {
@@ -142,3 +158,22 @@ func listsETag(list, etag string) bool {
 		list = list[end:]
 	}
 }
+
+// opaqueLen returns the length of the opaque tag, quoted or not, that list
+// begins with; 0 if there is none, or none that ends.
+func opaqueLen(list string) int {
+	end := 0
+	if strings.HasPrefix(list, `"`) {
+		end = strings.IndexByte(list[1:], '"') + 2
+		if end < 2 || end < len(list) && !separatesTags(list[end]) {
+			return 0
+		}
+		return end
+	}
+	for end < len(list) && !separatesTags(list[end]) {
+		end++
+	}
+	return end
+}
+
+func separatesTags(c byte) bool { return c == ',' || c == ' ' || c == '\t' }

@@ -10,6 +10,8 @@ func TestEvaluate(t *testing.T) {
 	const (
 		both    = `Cache-Control: max-age=60|ETag: "a"|Last-Modified: {-100}|Date: {0}`
 		weak    = `Cache-Control: max-age=60|ETag: W/"a"`
+		bare    = "Cache-Control: max-age=60|ETag: a"
+		lower   = `Cache-Control: max-age=60|ETag: w/"a"`
 		dated   = `Cache-Control: max-age=60|Date: {-10}`
 		undated = `Cache-Control: max-age=60`
 		recent  = `Cache-Control: max-age=60|Last-Modified: {0}|Date: {0}`
@@ -39,7 +41,20 @@ func TestEvaluate(t *testing.T) {
 		{both, `If-None-Match: w/"a"`, full},
 		{both, `If-None-Match: W/ "a"`, full},
 		{both, `If-None-Match: "A"`, full},
-		{both, `If-None-Match: x, "a"`, full},
+		{both, `If-None-Match: x, "a"`, notModified},
+		{both, `If-None-Match: x "a`, full},
+		// What stands in for a tag is compared byte for byte.
+		{bare, "If-None-Match: a", notModified},
+		{bare, `If-None-Match: "b", W/"c",a`, notModified},
+		{bare, "If-None-Match: W/a", notModified},
+		{bare, `If-None-Match: "a"`, full},
+		{bare, "If-None-Match: A", full},
+		{bare, "If-None-Match: aa", full},
+		{bare, `If-None-Match: "b"a`, full},
+		{lower, `If-None-Match: w/"a"`, notModified},
+		{lower, `If-None-Match: W/"a"`, full},
+		{lower, `If-None-Match: "a"`, full},
+		{bare, "Range: bytes=0-4|If-Range: a", full},
 		{both, `If-None-Match:`, full},
 		{dated, `If-None-Match: *`, notModified},
 		{dated, `If-None-Match: ""`, full},
@@ -172,15 +187,19 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 }
 
-// FuzzEntityTags: a tag is found wherever it stands in a list, and one that is
-// not in a list of tags is not.
+// FuzzEntityTags: what identifies a response is found wherever it stands in a
+// list, and what is not in a list of such is not.
 func FuzzEntityTags(f *testing.F) {
 	f.Add(`"a"`, `W/"b"`, `W/"b", "a"`)
 	f.Add(`"`, `W/`, `"a`)
+	f.Add("a", `w/"a"`, "*, a b")
 	f.Fuzz(func(t *testing.T, tag, other, list string) {
 		listsETag(list, tag)
-		if !isETag(tag) || !isETag(other) {
+		if !identifies(tag) || !identifies(other) {
 			return
+		}
+		if isETag(tag) && !strings.HasSuffix(tag, `"`) || strings.HasPrefix(tag, `"`) && !isETag(tag) {
+			t.Fatalf("%q identifies a response", tag)
 		}
 		same := strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(other, "W/")
 		for _, c := range []struct {

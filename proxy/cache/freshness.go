@@ -66,7 +66,7 @@ func expiresLifetime(fields wire.Fields, date, ref time.Time) (time.Duration, bo
 	if i < 0 {
 		return 0, false
 	}
-	expires, ok := ParseDate(fields[i].Value, ref)
+	expires, ok := parseDate(fields[i].Value, ref)
 	for j := fields.Index("Expires", i+1); j >= 0; j = fields.Index("Expires", j+1) {
 		ok = ok && fields[j].Value == fields[i].Value
 	}

@@ -18,11 +18,14 @@ type Meta struct {
 	// 6.6.1). They share memory with the fields given to [Assess].
 	Fields wire.Fields
 
-	// ETag is the entity tag as it was sent, or "" if there is no valid one
-	// (RFC 9110, section 8.8.3).
+	// ETag is the entity tag as it was sent (RFC 9110, section 8.8.3), or what
+	// can stand for one byte by byte, such as abc without its quotation marks;
+	// "" if there is none.
 	ETag string
 	// LastModified is the Last-Modified as it was sent, or "" if there is no
-	// valid one; Modified is the same as a time.
+	// valid one, or if Status is no 2xx: a 304 says that the answer would have
+	// been one (RFC 9110, section 13.2.1), and so confirms no other by a date.
+	// Modified is the same as a time.
 	LastModified string
 	Modified     time.Time
 	// Date is when the origin made the response: its Date field, else
@@ -74,9 +77,9 @@ func (m *Meta) Age(now time.Time) time.Duration {
 	return m.InitialAge + max(now.Sub(m.ResponseTime), 0)
 }
 
-// HasValidator reports whether the upstream can be asked if the response still
+// hasValidator reports whether the upstream can be asked if the response still
 // stands.
-func (m *Meta) HasValidator() bool { return m.ETag != "" || m.LastModified != "" }
+func (m *Meta) hasValidator() bool { return m.ETag != "" || m.LastModified != "" }
 
 // Assess reads the head of a response to rq, which was sent at requestTime and
 // whose head arrived at responseTime. The reason is [None] if the response may
@@ -89,9 +92,10 @@ func (m *Meta) HasValidator() bool { return m.ETag != "" || m.LastModified != ""
 // Stored is any final status of which it is known how long it is fresh, from
 // the origin (s-maxage, max-age or Expires) or by p, and which is of use: fresh
 // on arrival, or within a stale window that the origin gave it, or with a
-// validator. With a validator, so is what is marked no-cache. no-cache="names"
-// has the effect of no-cache; with private="names" the rest of the response is
-// stored, and validated on each use.
+// validator. With a validator, so is what is marked no-cache, if its status is
+// heuristically cacheable or it is public. no-cache="names" has the effect of
+// no-cache; with private="names" the rest of the response is stored, and
+// validated on each use.
 func Assess(p *Policy, rq Request, status int, fields wire.Fields, requestTime, responseTime time.Time) (Meta, Reason) {
 	m, why := assess(p, rq, status, fields, requestTime, responseTime)
 	if rq.traits&isGet == 0 {
@@ -124,6 +128,9 @@ func assess(p *Policy, rq Request, status int, fields wire.Fields, requestTime, 
 		vary = slices.DeleteFunc(vary, func(name string) bool { return name == "accept-encoding" })
 	}
 	m.Vary = vary
+	if !succeeded(status) {
+		m.LastModified, m.Modified = "", time.Time{}
+	}
 	switch forbidden := c.forbids(status); {
 	case rq.traits&noStore != 0:
 		why = RequestNoStore
@@ -160,11 +167,13 @@ func refused(m Meta) Meta {
 }
 
 // isUseful reports whether a stored response could ever answer a request, alone
-// or once it is validated. A stale window counts if the origin asked for it:
-// the policy's is for what was good at some time.
+// or once it is validated. Without a known lifetime no-cache makes it so only
+// where RFC 9111, section 3, lets it be stored: by its status, or by public. A
+// stale window counts if the origin asked for it: the policy's is for what was
+// good at some time.
 func isUseful(c *control, m *Meta, known bool) bool {
-	if m.HasValidator() {
-		return known || m.NoCache
+	if m.hasValidator() {
+		return known || m.NoCache && (isHeuristic(m.Status) || c.public)
 	}
 	window := m.StaleWhileRevalidate
 	if c.staleIfError.set {
@@ -183,20 +192,6 @@ func mayKeepCookies(p *Policy, c *control, m *Meta) bool {
 		return !m.Fields.Has("Set-Cookie") && !m.Withheld.Has("Set-Cookie")
 	}
 	return true
-}
-
-// storableStatus refuses interim responses, and those that answer a condition
-// or a range: 304 always, 412 and 416 where the client sent one.
-func storableStatus(status int, rq Request) bool {
-	switch status {
-	case 304:
-		return false
-	case 412:
-		return rq.traits&(conditional|originOnly) == 0
-	case 416:
-		return !rq.HasRange()
-	}
-	return status >= 200
 }
 
 // storedFields returns the end-to-end fields without those that each answer
@@ -235,23 +230,23 @@ func withhold(fields wire.Fields, names []string) (kept, withheld wire.Fields) {
 	return kept, withheld
 }
 
-// dateField returns the first Date that can be read, else the time at which
-// the response was received.
+// dateField returns the first Date, and true, or the time at which the response
+// was received where that cannot be read.
 func dateField(fields wire.Fields, responseTime time.Time) (time.Time, bool) {
-	if t, ok := ParseDate(fields.Get("Date"), responseTime); ok {
+	if t, ok := parseDate(fields.Get("Date"), responseTime); ok {
 		return t, true
 	}
 	return responseTime, false
 }
 
 // validators returns what the upstream can be asked about. A field that is
-// sent twice, or that breaks the grammar, validates nothing.
+// sent twice, or that cannot be read, validates nothing.
 func validators(fields wire.Fields, ref time.Time) (etag, lastModified string, modified time.Time) {
-	if i := fields.Index("ETag", 0); i >= 0 && isETag(fields[i].Value) && !fields[i+1:].Has("ETag") {
+	if i := fields.Index("ETag", 0); i >= 0 && identifies(fields[i].Value) && !fields[i+1:].Has("ETag") {
 		etag = fields[i].Value
 	}
 	if i := fields.Index("Last-Modified", 0); i >= 0 && !fields[i+1:].Has("Last-Modified") {
-		if t, ok := ParseDate(fields[i].Value, ref); ok {
+		if t, ok := parseDate(fields[i].Value, ref); ok {
 			lastModified, modified = fields[i].Value, t
 		}
 	}

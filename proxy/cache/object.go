@@ -89,17 +89,24 @@ func freshened(p *Policy, o *Object, rq Request, fields wire.Fields, requestTime
 	return &Object{Meta: meta, Key: o.Key, Body: o.Body, Epoch: o.Epoch, FillTime: fill}, why
 }
 
-// confirms reports whether a 304 speaks of the stored response. One without
-// validators answers the only question that was asked. The weak comparison of
-// entity tags is used since a server may weaken the tag of a response that it
-// compressed, but not that of its 304. A Last-Modified after the date that was
-// asked about contradicts the status.
+// confirms reports whether a 304 speaks of the stored response (RFC 9111,
+// section 4.3.4): by its entity tag, else by its Last-Modified. One without
+// validators answers the only question that was asked; one with a strong tag of
+// which the stored response knows nothing names another.
+//
+// Entity tags are compared weakly, which the RFC does not allow for, since
+// servers weaken the tag of a response that they compress, but not that of its
+// 304. A server that has gone back to an older version answers If-Modified-Since
+// with 304 as well; its date gives it away.
 func confirms(fields wire.Fields, m Meta, ref time.Time) bool {
 	etag, lastModified, modified := validators(fields, ref)
-	if etag != "" && m.ETag != "" {
+	switch {
+	case etag != "" && m.ETag != "":
 		return strings.TrimPrefix(etag, "W/") == strings.TrimPrefix(m.ETag, "W/")
+	case lastModified != "" && m.LastModified != "":
+		return modified.Equal(m.Modified)
 	}
-	return lastModified == "" || m.LastModified == "" || !modified.After(m.Modified)
+	return !strings.HasPrefix(etag, `"`)
 }
 
 // updated returns the stored fields with every field of the 304 in place of

@@ -214,7 +214,7 @@ func FuzzVary(f *testing.F) {
 			}
 		}
 		again, whyAgain := parseVary(wire.Fields{{Name: "Vary", Value: two + ", " + one}})
-		if len(one)+len(two) < MaxVary && (why != whyAgain || !slices.Equal(names, again)) {
+		if len(one)+len(two) < maxVary && (why != whyAgain || !slices.Equal(names, again)) {
 			t.Fatalf("%q and %q: %q (%v) or %q (%v)", one, two, names, why, again, whyAgain)
 		}
 		if _, why := parseVary(wire.Fields{{Name: "Vary", Value: one}, {Name: "Vary", Value: "*"}}); why == None {

@@ -8,9 +8,9 @@ import (
 	"ringfence/proxy/wire"
 )
 
-// MaxRanges is how many ranges one request may ask for; one that asks for more
+// maxRanges is how many ranges one request may ask for; one that asks for more
 // gets the whole (RFC 9110, section 14.2).
-const MaxRanges = 16
+const maxRanges = 16
 
 // Span is a run of Length bytes from Offset on.
 type Span struct {
@@ -30,7 +30,7 @@ func Spans(rq Request, size int64) []Span {
 
 // parseRange answers a Range field from a body of size bytes.
 func parseRange(field string, size int64) Answer {
-	var room [MaxRanges]Span
+	var room [maxRanges]Span
 	switch parts, ok := appendSpans(room[:0], field, size); {
 	case !ok:
 		return Answer{Kind: Full}
@@ -46,10 +46,10 @@ func parseRange(field string, size int64) Answer {
 // size bytes, which may not be negative. Ranges that cannot be satisfied are
 // left out, and those that overlap or touch become one in the place of the
 // first (section 15.3.7.2): so the parts never add up to more than the body,
-// and what an answer carries beyond it is bounded by [MaxRanges].
+// and what an answer carries beyond it is bounded by [maxRanges].
 //
 // It reports false for another unit than bytes, a set that cannot be read, more
-// than MaxRanges, and the end of an empty body, which can be satisfied but not
+// than maxRanges, and the end of an empty body, which can be satisfied but not
 // be written in a Content-Range. White space stands around commas and where the
 // set begins, and empty members count for nothing (section 5.6.1). dst must be
 // empty.
@@ -64,7 +64,7 @@ func appendSpans(dst []Span, field string, size int64) ([]Span, bool) {
 			continue
 		}
 		s, ok := parseSpan(spec, size)
-		if asked++; !ok || asked > MaxRanges {
+		if asked++; !ok || asked > maxRanges {
 			return nil, false
 		}
 		if s.Length > 0 {
@@ -83,40 +83,22 @@ func parseSpan(spec string, size int64) (Span, bool) {
 		return Span{}, false
 	}
 	if first == "" {
-		n, ok := position(last)
+		n, ok := number(last)
 		if n > 0 && size == 0 {
 			return Span{}, false
 		}
 		n = min(n, size)
 		return Span{Offset: size - n, Length: n}, ok
 	}
-	from, ok := position(first)
+	from, ok := number(first)
 	to := int64(math.MaxInt64)
 	if ok && last != "" {
-		to, ok = position(last)
+		to, ok = number(last)
 	}
 	if !ok || to < from {
 		return Span{}, false
 	}
 	return Span{Offset: from, Length: max(min(to, size-1)-from+1, 0)}, true
-}
-
-// position reads a byte position; one past all bodies is as good as the
-// largest.
-func position(s string) (int64, bool) {
-	n := int64(0)
-	for i := range len(s) {
-		d := int64(s[i]) - '0'
-		if d < 0 || d > 9 {
-			return 0, false
-		}
-		if n > (math.MaxInt64-d)/10 {
-			n = math.MaxInt64
-			continue
-		}
-		n = n*10 + d
-	}
-	return n, s != ""
 }
 
 // addSpan adds s to parts, of which no two overlap or touch, so that this

@@ -63,7 +63,7 @@ func FuzzRange(f *testing.F) {
 				t.Fatalf("%q of %d bytes: %v and %v", field, n, a, parts)
 			}
 		case Parts:
-			if len(parts) < 2 || len(parts) > MaxRanges {
+			if len(parts) < 2 || len(parts) > maxRanges {
 				t.Fatalf("%q of %d bytes: %d parts", field, n, len(parts))
 			}
 		default:

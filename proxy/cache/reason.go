@@ -1,9 +1,9 @@
 package cache
 
 // Reason says why a request was not answered from the cache, or from a stale
-// response, or why a response was not kept. The same value is the Cache-Status detail, the label of a
-// metric and the line of an explanation. The set is closed; the zero value is
-// [None].
+// response, or why a response was not kept. The same value is the Cache-Status
+// detail, the label of a metric and the line of an explanation. The set is
+// closed; the zero value is [None].
 type Reason uint8
 
 // Why a request was not answered from the cache.
@@ -83,7 +83,7 @@ const (
 	SetCookie
 	// VaryStar: the response varies on more than the request's fields.
 	VaryStar
-	// VaryTooLong: the Vary list is longer than [MaxVary] bytes.
+	// VaryTooLong: the Vary list is longer than 1024 bytes.
 	VaryTooLong
 	// TooManyVariants: the URI has as many stored variants as are allowed.
 	TooManyVariants
@@ -151,7 +151,7 @@ var reasons = [reasonCount]struct{ name, forward string }{
 	VaryChanged:          {"vary-changed", "miss"},
 	ValidatorMismatch:    {"validator-mismatch", "miss"},
 	NoFreshness:          {"no-freshness", "miss"},
-	Partial:              {"partial", "partial"},
+	Partial:              {"partial", "miss"},
 	TooLarge:             {"too-large", "miss"},
 	Truncated:            {"truncated", "miss"},
 	NotAdmitted:          {"not-admitted", "miss"},

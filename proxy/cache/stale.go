@@ -15,7 +15,7 @@ const staleKeep = time.Hour
 func (m *Meta) KeepFor(now time.Time) time.Duration {
 	ttl := m.Lifetime - m.Age(now)
 	keep := max(ttl+max(m.StaleWhileRevalidate, m.StaleOnError), 0)
-	if m.HasValidator() {
+	if m.hasValidator() {
 		keep = max(keep, max(ttl, 0)+staleKeep)
 	}
 	return keep

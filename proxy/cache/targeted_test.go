@@ -2,6 +2,8 @@ package cache
 
 import (
 	"fmt"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -171,10 +173,14 @@ func FuzzGroups(f *testing.F) {
 	})
 }
 
+// plainMembers are directives alone, or with digits.
+var plainMembers = regexp.MustCompile(`^[a-z-]+(=[0-9]+)?( *, *[a-z-]+(=[0-9]+)?)*$`)
+
 // FuzzTargeted: no-store is not lost from what parses, what does not parse
 // changes nothing, and no lifetime is out of bounds.
 func FuzzTargeted(f *testing.F) {
 	f.Add("max-age=60, public")
+	f.Add("s-maxage=7, must-revalidate, stale-if-error=9, foo=1, private, no-cache")
 	f.Add(`max-age="60", private="a, b"`)
 	f.Add("no-store=?0, a=(1 2);b, c=:aGk=:, d=@1, e=%\"x\"")
 	f.Fuzz(func(t *testing.T, value string) {
@@ -185,6 +191,15 @@ func FuzzTargeted(f *testing.F) {
 		}
 		if !c.targeted && (c.maxAge.value != 77*time.Second || c.noStore) {
 			t.Fatalf("%q does not parse and gave %+v", value, c)
+		}
+		// As Cache-Control, plain members without repetition mean the same.
+		if plainMembers.MatchString(value) && c.targeted {
+			names, _ := httpsfv.UnmarshalDictionary([]string{value})
+			same := readControl(wire.Fields{{Name: "Cache-Control", Value: value}})
+			same.targeted = true
+			if len(names.Names()) == strings.Count(value, ",")+1 && !reflect.DeepEqual(same, c) {
+				t.Fatalf("%q: %+v, and as Cache-Control %+v", value, c, same)
+			}
 		}
 		head = append(head, wire.Field{Name: "CDN-Cache-Control", Value: "no-store"})
 		if c := readControl(head); c.targeted && !c.noStore {

@@ -9,10 +9,10 @@ import (
 	"ringfence/proxy/wire"
 )
 
-// MaxVary is how many bytes the field names in a Vary may take in all. A
+// maxVary is how many bytes the field names in a Vary may take in all. A
 // response with more is not stored, so that what is remembered about a URI
 // stays small.
-const MaxVary = 1024
+const maxVary = 1024
 
 // parseVary returns the field names of all Vary lines in lower case, sorted,
 // each once. "*" anywhere, and anything that is no field name, gives
@@ -29,13 +29,13 @@ func parseVary(fields wire.Fields) ([]string, Reason) {
 			case item == "*" || !wire.IsToken(item):
 				return nil, VaryStar
 			default:
-				if size += len(item); size <= MaxVary {
+				if size += len(item); size <= maxVary {
 					names = append(names, strings.ToLower(item))
 				}
 			}
 		}
 	}
-	if size > MaxVary {
+	if size > maxVary {
 		return nil, VaryTooLong
 	}
 	slices.Sort(names)
@@ -175,7 +175,7 @@ func appendPreference(dst []byte, item string) []byte {
 		return dst
 	}
 	name, weight := dst[:start+at], dst[start+at+len(";q="):]
-	if !isWeight(weight) {
+	if _, ok := qvalue(weight); !ok {
 		return dst
 	}
 	if len(weight) > 1 {
@@ -191,19 +191,6 @@ func appendPreference(dst []byte, item string) []byte {
 func isShortest(item string) bool {
 	for i := range len(item) {
 		if c := item[i]; c == ' ' || c == '\t' || c == ';' || 'A' <= c && c <= 'Z' {
-			return false
-		}
-	}
-	return true
-}
-
-// isWeight reports whether w is a qvalue (RFC 9110, section 12.4.2).
-func isWeight(w []byte) bool {
-	if len(w) == 0 || len(w) > len("0.000") || w[0] != '0' && w[0] != '1' || len(w) > 1 && w[1] != '.' {
-		return false
-	}
-	for _, c := range w[min(2, len(w)):] {
-		if c < '0' || c > '9' || w[0] == '1' && c != '0' {
 			return false
 		}
 	}

@@ -31,9 +31,10 @@ const ways = 4
 //
 // A key is known by the caller's hash and by a second one of 64 bits under a
 // secret seed, so that a record takes the same memory (about 130 bytes, the
-// names in Vary and 8 bytes a variant) however long its key is. Should two keys agree in both, which
-// no client can bring about, one has the other's record: it is fetched without
-// need, or looks for its object under another variant and does not find it.
+// names in Vary and 8 bytes a variant) however long its key is. Should two keys
+// agree in both, which no client can bring about, one has the other's record:
+// it is fetched without need, or looks for its object under another variant and
+// does not find it.
 type Index struct {
 	buckets []bucket
 	locks   [stripes]sync.Mutex

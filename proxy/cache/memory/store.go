@@ -17,14 +17,14 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 )
 
-// Overhead is how many bytes an entry takes beside what Options.Cost counts:
+// overhead is how many bytes an entry takes beside what Options.Cost counts:
 // its places in the tables of the store, measured at 170 to 230.
-const Overhead = 256
+const overhead = 256
 
 // Options say how a [Store] is made.
 type Options[V any] struct {
-	// MaxBytes bounds the sum of the costs of all entries, [Overhead] included.
-	// It must be at least 64 KiB.
+	// MaxBytes bounds the sum of the costs of all entries, with 256 bytes for
+	// the place of each. It must be at least 64 KiB.
 	MaxBytes int64
 	// Key returns the full key of a value. It must always return the same.
 	Key func(V) string
@@ -184,7 +184,7 @@ func (s *Store[V]) inMotion(key string, moves uint64) *item[V] {
 //
 // v and its key stay in memory for as long as the value is stored.
 func (s *Store[V]) Put(v V, ttl time.Duration) (visible bool) {
-	it := &item[V]{value: v, key: s.key(v), cost: s.cost(v) + Overhead}
+	it := &item[V]{value: v, key: s.key(v), cost: s.cost(v) + overhead}
 	s.closing.RLock()
 	defer s.closing.RUnlock()
 	if s.closed {
