@@ -1,13 +1,19 @@
 package proxy
 
 import (
+	"bytes"
+	"cmp"
 	"io"
 	"net"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"ringfence/proxy/cache"
 )
 
 // loopConn is a connection whose peer sends one request n times and reads
@@ -17,6 +23,7 @@ type loopConn struct {
 	request []byte
 	left    int
 	wrote   int
+	first   string // the beginning of the first answer
 }
 
 func (c *loopConn) Read(p []byte) (int, error) {
@@ -27,7 +34,14 @@ func (c *loopConn) Read(p []byte) (int, error) {
 	return copy(p, c.request), nil
 }
 
-func (c *loopConn) Write(p []byte) (int, error)      { c.wrote += len(p); return len(p), nil }
+func (c *loopConn) Write(p []byte) (int, error) {
+	if c.wrote == 0 {
+		c.first = string(p)
+	}
+	c.wrote += len(p)
+	return len(p), nil
+}
+
 func (c *loopConn) Close() error                     { return nil }
 func (c *loopConn) LocalAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 func (c *loopConn) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
@@ -40,26 +54,107 @@ const benchRequest = "GET /static/app.js?v=3 HTTP/1.1\r\nHost: www.example.com\r
 	"Accept: */*\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n" +
 	"Referer: https://www.example.com/\r\nCookie: a=1; b=2\r\n\r\n"
 
-// serveLoop lets s answer n requests on one connection.
+const missRequest = "GET /static/000000000?v=3 HTTP/1.1\r\nHost: www.example.com\r\nAccept-Encoding: gzip, br\r\n" +
+	"Accept-Language: en-US,en;q=0.5\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0)\r\nCookie: a=1; b=2\r\n\r\n"
+
+// serveLoop lets s answer benchRequest n times on one connection.
 func serveLoop(tb testing.TB, s *fasthttp.Server, n int) *loopConn {
-	c := &loopConn{request: []byte(benchRequest), left: n}
+	return serveRequests(tb, s, benchRequest, n)
+}
+
+func serveRequests(tb testing.TB, s *fasthttp.Server, request string, n int) *loopConn {
+	c := &loopConn{request: []byte(request), left: n}
 	if err := s.ServeConn(c); err != nil {
 		tb.Fatal(err)
 	}
 	return c
 }
 
-// hitServer is a proxy that has stored the answer to benchRequest.
-func hitServer(tb testing.TB, size int) *fasthttp.Server {
-	h := newTestHandler(tb, func(ctx *fasthttp.RequestCtx) {
-		ctx.Response.Header.Set("Cache-Control", "max-age=3600")
-		ctx.Response.Header.Set("ETag", `"1"`)
-		ctx.SetContentType("text/javascript")
+// hit is one shape of a hit.
+type hit struct {
+	name string
+	// method is that of the request if not GET, and fields are lines it has
+	// beside those of benchRequest.
+	method, fields string
+	// answers are what the origin answers to one request after the other: each a
+	// status and field lines. The answer to the next request is long in coming.
+	answers []string
+	// asks is how many requests reach the origin before there is such a hit.
+	asks   int64
+	change func(*Route)
+	want   string // the beginning of the answer, and words of its head
+}
+
+func hits() []hit {
+	const fresh = "200|Cache-Control: max-age=3600|ETag: \"1\"|Content-Type: text/javascript"
+	plain := []string{fresh}
+	return []hit{
+		{name: "plain", answers: plain, want: "HTTP/1.1 200 OK|; hit; ttl="},
+		{name: "varied", answers: []string{fresh + "|Vary: Accept-Encoding, Accept-Language, X"}, want: "HTTP/1.1 200 OK|; hit"},
+		{name: "tagged", answers: []string{fresh + `|Cache-Groups: "a", "b", "c"`}, want: "HTTP/1.1 200 OK|; hit"},
+		{name: "coded", answers: plain, want: "HTTP/1.1 200 OK|; hit|Content-Encoding: br", change: func(r *Route) {
+			codings := []cache.Coding{cache.Zstd, cache.Brotli, cache.Gzip}
+			r.Compression = &Compression{Codings: codings, Types: []string{"text/*"}}
+		}},
+		{name: "keyed", answers: plain, want: "HTTP/1.1 200 OK|; hit", change: func(r *Route) {
+			r.Key = append(r.Key, KeyPart{kind: keyHeader, name: "Accept"}, KeyPart{kind: keyCookie, name: "b"})
+			r.Query = &QueryRules{Drop: []string{"utm_*"}, Sort: true}
+		}},
+		{name: "HEAD", method: "HEAD", answers: plain, want: "HTTP/1.1 200 OK|; hit"},
+		{name: "not modified", fields: "If-None-Match: \"1\"\r\n", answers: plain, want: "HTTP/1.1 304 Not Modified|; hit"},
+		{name: "range", fields: "Range: bytes=100-199\r\n", answers: plain, want: "HTTP/1.1 206 Partial Content|; hit"},
+		{name: "being renewed", answers: []string{"200|Cache-Control: max-age=0, stale-while-revalidate=600"}, asks: 2,
+			want: "HTTP/1.1 200 OK|; hit|detail=stale-while-revalidate"},
+		{name: "stale on error", answers: []string{"200|Cache-Control: max-age=0, stale-if-error=600", "503"}, asks: 3,
+			want: "HTTP/1.1 200 OK|; hit|detail=stale-if-error"},
+	}
+}
+
+// request is what the hit answers.
+func (x hit) request() string {
+	head, _ := strings.CutSuffix(benchRequest, "\r\n")
+	method := cmp.Or(x.method, "GET")
+	return method + strings.TrimPrefix(head, "GET") + x.fields + "\r\n"
+}
+
+// server is a proxy that answers the request by the hit, with a body of that
+// many bytes where it has a whole one.
+func (x hit) server(tb testing.TB, size int) *fasthttp.Server {
+	var asked atomic.Int64
+	held := make(chan struct{})
+	addr := serveOn(tb, &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
+		n := int(asked.Add(1))
+		if n > len(x.answers) {
+			<-held
+		}
+		answer := strings.Split(x.answers[min(n, len(x.answers))-1], "|")
+		status, _ := strconv.Atoi(answer[0])
+		ctx.SetStatusCode(status)
+		for _, line := range answer[1:] {
+			name, value, _ := strings.Cut(line, ": ")
+			ctx.Response.Header.Set(name, value)
+		}
 		ctx.SetBodyString(strings.Repeat("x", size))
+	}})
+	h := newHandlerFor(tb, addr, func(o *Options) {
+		o.Routes[0].Policy.EarlyRefresh = true
+		if x.change != nil {
+			x.change(&o.Routes[0])
+		}
 	})
+	tb.Cleanup(func() { close(held) })
 	s := testFront(h)
 	serveLoop(tb, s, 1)
 	waitFor(tb, "the answer to be stored", func() bool { return h.View().Requests.Stored == 1 })
+	waitFor(tb, "the origin to be asked again", func() bool {
+		answer := serveRequests(tb, s, x.request(), 1).first
+		for _, want := range strings.Split(x.want, "|") {
+			if !strings.Contains(answer, want) && asked.Load() >= x.asks {
+				tb.Fatalf("%s: %q, want %s", x.name, answer, x.want)
+			}
+		}
+		return asked.Load() >= x.asks
+	})
 	return s
 }
 
@@ -79,16 +174,18 @@ func bareServer(size int) *fasthttp.Server {
 // BenchmarkHit is the server's work per hit without sockets, beside what
 // fasthttp itself takes for the same answer.
 func BenchmarkHit(b *testing.B) {
-	for _, bench := range []struct {
-		name   string
-		server *fasthttp.Server
-	}{
-		{"bare/1KiB", bareServer(1 << 10)},
-		{"proxy/1KiB", hitServer(b, 1<<10)},
-	} {
-		b.Run(bench.name, func(b *testing.B) {
+	b.Run("bare/1KiB", func(b *testing.B) {
+		s := bareServer(1 << 10)
+		b.ReportAllocs()
+		b.ResetTimer()
+		serveLoop(b, s, b.N)
+	})
+	for _, x := range hits() {
+		b.Run("proxy/"+strings.ReplaceAll(x.name, " ", "-")+"/1KiB", func(b *testing.B) {
+			s := x.server(b, 1<<10)
 			b.ReportAllocs()
-			serveLoop(b, bench.server, b.N)
+			b.ResetTimer()
+			serveRequests(b, s, x.request(), b.N)
 		})
 	}
 }
@@ -103,4 +200,32 @@ func BenchmarkPass(b *testing.B) {
 	h.routes[0].Cache = false
 	b.ReportAllocs()
 	serveLoop(b, testFront(h), b.N)
+}
+
+// missConn is a loopConn for missRequest, each time for another resource.
+type missConn struct{ loopConn }
+
+func (c *missConn) Read(p []byte) (int, error) {
+	for i := bytes.IndexByte(c.request, '?') - 1; ; i-- { // the name is a number
+		if c.request[i]++; c.request[i] <= '9' {
+			return c.loopConn.Read(p)
+		}
+		c.request[i] = '0'
+	}
+}
+
+// BenchmarkMiss is the work per request that fetches and stores an answer, with
+// real sockets to the upstream and none to the client.
+func BenchmarkMiss(b *testing.B) {
+	h := newTestHandler(b, func(ctx *fasthttp.RequestCtx) {
+		ctx.Response.Header.Set("Cache-Control", "max-age=3600")
+		ctx.Response.Header.Set("ETag", `"1"`)
+		ctx.SetBody(make([]byte, 1<<10))
+	})
+	s := testFront(h)
+	b.ReportAllocs()
+	b.ResetTimer()
+	if err := s.ServeConn(&missConn{loopConn{request: []byte(missRequest), left: b.N}}); err != nil {
+		b.Fatal(err)
+	}
 }

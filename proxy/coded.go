@@ -33,14 +33,12 @@ func (j *job) encode(e, from *entry) error {
 		if body == nil {
 			continue
 		}
-		f := &form{meta: e.Meta, body: body}
-		f.meta.Fields = codedFields(e.Fields, coding)
+		f, fields := &form{meta: e.Meta, body: body}, codedFields(e.Fields, coding)
+		f.meta.Fields = nil
 		if e.ETag != "" {
-			f.meta.ETag = f.meta.Fields.Get("ETag")
+			f.meta.ETag = fields.Get("ETag")
 		}
-		j.blank.CopyTo(&f.head)
-		var r headReader
-		if err := r.read(&f.head, e.Status, f.meta.Fields, int64(len(body))); err != nil {
+		if err := j.makeHead(&f.head, e.Status, fields, int64(len(body))); err != nil {
 			return err
 		}
 		e.codings, e.coded = append(e.codings, coding), append(e.coded, f)

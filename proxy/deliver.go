@@ -49,7 +49,7 @@ func (c *call) putAnswer(a cache.Answer, body []byte) {
 func (c *call) partial(part cache.Span, size int64) {
 	c.text = cache.AppendContentRange(c.text[:0], part, size)
 	c.ctx.Response.Header.SetBytesV("Content-Range", c.text)
-	c.ctx.Response.Header.SetStatusCode(206)
+	c.setStatus(206)
 }
 
 // putParts sends several parts of a body (RFC 9110, section 15.3.7.2).
@@ -62,7 +62,7 @@ func (c *call) putParts(parts []cache.Span, body []byte) {
 		pieces = append(pieces, bytes.NewReader(heads[i]), bytes.NewReader(body[p.Offset:p.Offset+p.Length]))
 	}
 	h.SetContentType("multipart/byteranges; boundary=" + boundary)
-	h.SetStatusCode(206)
+	c.setStatus(206)
 	c.stream(io.NopCloser(io.MultiReader(append(pieces, bytes.NewReader(tail))...)), length)
 }
 
@@ -81,9 +81,15 @@ func (c *call) putBody(body []byte) {
 // 15.4.5).
 func (c *call) notModified() {
 	h := &c.ctx.Response.Header
-	h.SetStatusCode(304)
-	h.SetStatusMessage(nil)
+	c.setStatus(304)
 	h.Del("Content-Length")
 	h.Del("Transfer-Encoding")
 	c.ctx.Response.SkipBody = true
+}
+
+// setStatus changes the status of the header that was copied, and with it the
+// reason phrase, which came with the copy.
+func (c *call) setStatus(status int) {
+	c.ctx.Response.Header.SetStatusCode(status)
+	c.ctx.Response.Header.SetStatusMessage(nil)
 }

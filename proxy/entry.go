@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/cache"
+	"ringfence/proxy/wire"
 )
 
 // entry is a stored object with what answers a request from it without further
@@ -33,7 +34,7 @@ type entry struct {
 
 // form is the content of an entry in another content coding.
 type form struct {
-	meta cache.Meta // what conditions are evaluated against
+	meta cache.Meta // what conditions are evaluated against, without the fields
 	head fasthttp.ResponseHeader
 	body []byte
 }
@@ -77,24 +78,25 @@ func (e *entry) choose(rq *cache.Request) (*cache.Meta, *fasthttp.ResponseHeader
 // cost is how many bytes an entry takes: the object, its other forms, and each
 // one's head once more in fasthttp's form.
 func (e *entry) cost() int64 {
-	n := e.Size() + entryOverhead + headCost(&e.Meta) + int64(len(e.variant)) + int64(8*cap(e.tags))
+	head := headCost(e.Fields)
+	n := e.Size() + entryOverhead + head + int64(len(e.variant)) + int64(8*cap(e.tags))
 	for _, f := range e.coded {
-		n += formOverhead + int64(cap(f.body)) + headCost(&f.meta)
+		n += formOverhead + int64(cap(f.body)) + head
 	}
 	return n
 }
 
-func headCost(m *cache.Meta) (n int64) {
-	for _, f := range m.Fields {
+func headCost(fields wire.Fields) (n int64) {
+	for _, f := range fields {
 		n += int64(len(f.Name) + len(f.Value) + fieldOverhead)
 	}
 	return n
 }
 
 // What an entry and its forms take beside their text, and fasthttp's form of a
-// head per line.
+// head per line, with what is lost around two short texts.
 const (
 	entryOverhead = int64(unsafe.Sizeof(entry{}))
 	formOverhead  = int64(unsafe.Sizeof(form{}))
-	fieldOverhead = 64
+	fieldOverhead = 72
 )

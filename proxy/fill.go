@@ -184,9 +184,14 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 	}
 	hd.meta.Fields = j.route.Compression.announce(hd.meta)
 	hd.variant = string(cache.AppendVariant(nil, hd.meta.Vary, j.fields))
-	j.blank.CopyTo(&hd.shared)
-	var r headReader
-	return hd, r.read(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))
+	return hd, j.makeHead(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))
+}
+
+// makeHead makes the head of a response that is kept.
+func (j *job) makeHead(dst *fasthttp.ResponseHeader, status int, fields wire.Fields, length int64) error {
+	m := j.h.heads.Get().(*headMaker)
+	defer j.h.heads.Put(m)
+	return m.make(dst, &j.blank, status, fields, length)
 }
 
 // frame is the length a client can be told: a body that ends with its
@@ -311,9 +316,7 @@ func (j *job) entry(o *cache.Object, from *entry) (*entry, error) {
 	for _, group := range o.Groups {
 		e.tags = append(e.tags, tagOf(j.target, group))
 	}
-	j.blank.CopyTo(&e.head)
-	var r headReader
-	if err := r.read(&e.head, o.Status, o.Fields, int64(len(o.Body))); err != nil {
+	if err := j.makeHead(&e.head, o.Status, o.Fields, int64(len(o.Body))); err != nil {
 		return nil, err
 	}
 	return e, j.encode(e, from)

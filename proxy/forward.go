@@ -90,16 +90,11 @@ func via(fields wire.Fields, http11 bool) string {
 
 // forwarded returns the Forwarded element of this hop (RFC 7239, section 4).
 func forwarded(client string, t target) string {
-	var b strings.Builder
-	b.WriteString("for=")
 	if strings.Contains(client, ":") {
-		b.WriteString(`"[` + client + `]"`)
-	} else {
-		b.WriteString(client)
+		client = `"[` + client + `]"`
 	}
-	if t.authority != "" {
-		b.WriteString(`;host="` + t.authority + `"`)
+	if t.authority == "" {
+		return "for=" + client + ";proto=" + t.scheme
 	}
-	b.WriteString(";proto=" + t.scheme)
-	return b.String()
+	return "for=" + client + `;host="` + t.authority + `";proto=` + t.scheme
 }

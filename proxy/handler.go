@@ -63,6 +63,7 @@ type Handler struct {
 	log     *slog.Logger
 	calls   sync.Pool // *call
 	copies  sync.Pool // *[]byte of copyBuffer bytes
+	heads   sync.Pool // *headMaker
 
 	encoders chan *encoder // those that are free
 
@@ -106,6 +107,7 @@ func New(o Options) (*Handler, error) {
 		},
 	})
 	h.calls.New = func() any { return new(call) }
+	h.heads.New = func() any { return new(headMaker) }
 	h.copies.New = func() any { b := make([]byte, copyBuffer); return &b }
 	return h, nil
 }

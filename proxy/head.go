@@ -82,3 +82,21 @@ func (r *headReader) read(h *fasthttp.ResponseHeader, status int, fields wire.Fi
 	}
 	return nil
 }
+
+// headMaker makes heads that are kept. It is not safe for concurrent use.
+type headMaker struct {
+	reader  headReader
+	scratch fasthttp.ResponseHeader
+}
+
+// make writes a head to dst, as [headReader.read] does to a copy of blank. As a
+// copy it takes no more memory than it needs, which a head that was read into
+// dst itself would.
+func (m *headMaker) make(dst, blank *fasthttp.ResponseHeader, status int, fields wire.Fields, length int64) error {
+	blank.CopyTo(&m.scratch)
+	if err := m.reader.read(&m.scratch, status, fields, length); err != nil {
+		return err
+	}
+	m.scratch.CopyTo(dst)
+	return nil
+}

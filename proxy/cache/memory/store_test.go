@@ -334,6 +334,7 @@ func BenchmarkStoreGet(b *testing.B) {
 		}
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			if _, ok := s.Get(keys[i&4095]); !ok {
