@@ -108,34 +108,27 @@ func (c *call) answer(l look) {
 		if d.Action == cache.ServeAndRefresh || d.TTL < e.early && cache.RefreshesEarly(e.Object, d.TTL, 1-rand.Float64()) {
 			c.renew(e)
 		}
-		c.count.hits.Add(1)
 		c.deliverEntry(e, cache.Status{Hit: true, HasTTL: true, TTL: d.TTL, Detail: d.Reason}, d.Age)
 	case cache.OnlyIfCached:
-		c.countForward(d.Reason)
 		c.say(504, "", "not in the cache")
 		c.putStatus(cache.Status{Forward: d.Reason})
 	case cache.Revalidate, cache.Fetch:
-		c.fetch(e, d.Reason, l)
+		c.fetch(d.Reason, l)
 	default:
 		c.pass(d.Reason)
 	}
 }
 
 // fetch answers by a fill, or past the cache where a fill would be in vain.
-func (c *call) fetch(e *entry, why cache.Reason, l look) {
+func (c *call) fetch(why cache.Reason, l look) {
 	switch {
-	case e != nil && e.failing.Load() && c.servesOnError(e):
-		// The upstream was failing a moment ago: nobody waits for it to do so
-		// again.
-		c.renew(e)
-		c.count.hits.Add(1)
-		c.deliverStale(e, cache.Status{Hit: true})
+	case c.standsIn():
 	case c.isUncacheable():
 		c.pass(cache.Uncacheable)
 	case c.rq.HasRange() && (c.route.RangeFill == 0 || c.isMarked(large)):
 		c.pass(why)
 	default:
-		c.collapse(e, why, l)
+		c.collapse(why, l)
 	}
 }
 
@@ -210,5 +203,3 @@ func clientAddr(ctx *fasthttp.RequestCtx) string {
 	}
 	return "unknown"
 }
-
-func (c *call) countForward(r cache.Reason) { c.count.forwarded[r].Add(1) }

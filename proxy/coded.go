@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"ringfence/proxy/cache"
 	"ringfence/proxy/wire"
 )
@@ -59,11 +61,20 @@ func (e *entry) bodyIn(coding cache.Coding) []byte {
 	return nil
 }
 
-// compress returns a coded copy of a body, or nil where that saves too little.
-// It waits for an encoder, which the fill's readers do not notice: they have
-// the end of the body.
+// encoderWait is how long a fill waits for an encoder.
+const encoderWait = 5 * time.Second
+
+// compress returns a coded copy of a body, or nil where that saves too little,
+// or every encoder is busy for long. The fill's readers do not notice the wait:
+// they have the end of the body.
 func (h *Handler) compress(coding cache.Coding, body []byte) ([]byte, error) {
-	n := <-h.encoders
-	defer func() { h.encoders <- n }()
-	return n.encode(coding, body)
+	late := time.NewTimer(encoderWait)
+	defer late.Stop()
+	select {
+	case n := <-h.encoders:
+		defer func() { h.encoders <- n }()
+		return n.encode(coding, body)
+	case <-late.C:
+		return nil, nil
+	}
 }

@@ -13,8 +13,8 @@ import (
 
 // collapse answers with the fill of the request's key: another request's, or
 // one of its own.
-func (c *call) collapse(found *entry, why cache.Reason, l look) {
-	j := c.newJob(found)
+func (c *call) collapse(why cache.Reason, l look) {
+	j := c.newJob(c.found)
 	early := c.openInterim()
 	j.req.Interim = early.forward
 	r, err := c.h.flights.Join(j.flight, j.fill)
@@ -31,25 +31,28 @@ func (c *call) collapse(found *entry, why cache.Reason, l look) {
 	c.src = flightBody{r}
 	hd, outcome, err := c.wait(r)
 	early.end()
+	c.now = time.Now()
 	switch {
-	case outcome == singleflight.Ready && !hd.found && (r.Leader() || c.selects(hd)):
+	case outcome == singleflight.Ready && !hd.found && (r.Leader() || c.selects(hd) && !c.h.isOutdated(hd, j.born)):
 		c.deliverFlight(r, hd, why)
 	case outcome == singleflight.Ready && l == firstLook:
-		// There is an object now, or the key is known to vary.
+		// There is an object now, the key is known to vary, or what was there is
+		// invalid.
 		c.release()
-		c.now = time.Now()
 		c.answer(lastLook)
 	case outcome == singleflight.Failed && r.Leader():
 		c.failOrStale(err, why)
 	case outcome == singleflight.Failed:
 		c.sayFailureOrStale(err, why)
-	case err != nil && c.found != nil && c.servesOnError(c.found):
-		// An upstream that does not answer in time fails like any other.
-		c.found.failing.Store(true)
-		c.sayFailureOrStale(err, why)
 	default:
+		if err != nil {
+			// An upstream that does not answer in time fails like any other.
+			c.found.noteAttempt(true)
+		}
 		c.release()
-		c.pass(why)
+		if !c.standsIn() {
+			c.pass(why)
+		}
 	}
 }
 
@@ -58,7 +61,7 @@ func (c *call) collapse(found *entry, why cache.Reason, l look) {
 // a stale answer. The wait of another leader is bounded by the flight itself.
 func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome, error) {
 	ctx := context.Background()
-	if !r.Leader() || c.found != nil && c.servesOnError(c.found) {
+	if !r.Leader() || c.servesOnError(c.found) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.h.opts.WaitTimeout)
 		defer cancel()
@@ -82,83 +85,103 @@ func (c *call) selects(hd *head) bool {
 
 // deliverFlight answers from a fill.
 func (c *call) deliverFlight(r *singleflight.Reader[*head], hd *head, why cache.Reason) {
-	if hd.entry == nil && c.found != nil && cache.FailsUpstream(hd.meta) && c.servesOnError(c.found) {
+	switch {
+	case hd.entry == nil && cache.FailsUpstream(hd.meta) && c.servesOnError(c.found):
 		c.release()
-		c.countForward(why)
 		c.deliverStale(c.found, cache.Status{Forward: why, ForwardStatus: hd.meta.Status})
 		return
-	}
-	if hd.entry == nil && c.rq.HasRange() && !c.fillsRange(hd) {
+	case c.asksPartOf(hd) && !c.fillsRange(hd):
 		c.release()
 		c.pass(why)
 		return
 	}
 	st := cache.Status{Forward: why, Collapsed: !r.Leader(), Detail: hd.reason, Stored: hd.reason == cache.None}
-	if st.Collapsed {
-		c.count.collapsed.Add(1)
-	}
 	if hd.entry != nil {
-		c.countForward(why)
 		c.release()
-		age := hd.entry.Age(time.Now())
+		age := hd.entry.Age(c.now)
 		st.ForwardStatus = 304
 		st.HasTTL, st.TTL = true, hd.entry.Lifetime-age
 		c.deliverEntry(hd.entry, st, age)
-	} else {
-		st.HasTTL, st.TTL = st.Stored, hd.meta.Lifetime-hd.meta.InitialAge
-		c.deliverFill(r, hd, st)
+	} else if !c.deliverFill(r, hd, st) {
+		return
 	}
-	if r.Leader() {
-		for _, f := range hd.withheld {
-			c.ctx.Response.Header.Add(f.Name, f.Value)
-		}
+	if st.Collapsed {
+		c.count.collapsed.Add(1)
+		return
+	}
+	for _, f := range hd.withheld {
+		c.ctx.Response.Header.Add(f.Name, f.Value)
 	}
 }
 
 // deliverFill streams the body of a fill, or the part of it that was asked for.
-func (c *call) deliverFill(r *singleflight.Reader[*head], hd *head, st cache.Status) {
+// It reports false where it has answered otherwise.
+func (c *call) deliverFill(r *singleflight.Reader[*head], hd *head, st cache.Status) bool {
 	a := cache.Evaluate(&hd.meta, hd.length, c.rq)
 	var body []byte
-	if inPieces := a.Kind == cache.Parts || a.Kind == cache.NotSatisfiable; inPieces || c.rq.HasRange() && hd.length < 0 {
-		// What is to be sent follows from the whole, which is known to be small
-		// or turns out to be.
-		var err error
-		body, err = io.ReadAll(io.LimitReader(c.src, c.route.RangeFill+1))
-		c.release()
-		switch {
-		case err != nil:
-			c.fail(err, st.Forward)
-			return
-		case int64(len(body)) > c.route.RangeFill:
-			c.h.mark(c.key.bytes, large)
-			c.pass(cache.RangeTooLarge)
-			return
+	if a.Kind == cache.Parts || c.asksPartOf(hd) && hd.length < 0 {
+		var ok bool
+		if body, ok = c.whole(st.Forward); !ok {
+			return false
 		}
 		a = cache.Evaluate(&hd.meta, int64(len(body)), c.rq)
 	}
-	c.countForward(st.Forward)
 	hd.shared.CopyTo(&c.ctx.Response.Header)
+	var err error
 	switch {
 	case body != nil:
 		c.putAnswer(a, body)
 	case a.Kind == cache.NotModified:
 		c.release()
 		c.notModified()
+	case a.Kind == cache.NotSatisfiable:
+		c.release()
+		c.notSatisfiable(hd.length)
 	case a.Kind == cache.Part:
-		if _, err := io.CopyN(io.Discard, c.src, a.Offset); err != nil {
-			c.fail(err, st.Forward)
-			return
+		if _, err = io.CopyN(io.Discard, c.src, a.Offset); err == nil {
+			c.partial(a.Span, hd.length)
+			err = c.putStream(flightPart{io.LimitReader(c.src, a.Length), c.src}, a.Length, r.Arrived())
 		}
-		c.partial(a.Span, hd.length)
-		c.putStream(flightPart{io.LimitReader(c.src, a.Length), c.src}, a.Length, r.Arrived())
 	default:
-		c.putStream(c.src, frame(hd.length), r.Arrived())
+		err = c.putStream(c.src, frame(hd.length), r.Arrived())
 	}
-	if hd.meta.InitialAge >= time.Second {
-		c.text = strconv.AppendInt(c.text[:0], int64(hd.meta.InitialAge/time.Second), 10)
+	if err != nil {
+		c.fail(err, st.Forward)
+		return false
+	}
+	age := hd.meta.Age(c.now)
+	if age >= time.Second {
+		c.text = strconv.AppendInt(c.text[:0], int64(age/time.Second), 10)
 		c.ctx.Response.Header.AddBytesV("Age", c.text)
 	}
+	st.HasTTL, st.TTL = st.Stored, hd.meta.Lifetime-age
 	c.putStatus(st)
+	return true
+}
+
+// whole reads a fill's body, from which it follows what is to be sent of it. It
+// is known to be small, or turns out to be; else it reports false and has
+// answered otherwise.
+func (c *call) whole(why cache.Reason) ([]byte, bool) {
+	body, err := io.ReadAll(io.LimitReader(c.src, c.route.RangeFill+1))
+	c.release()
+	switch {
+	case err != nil:
+		c.fail(err, why)
+		return nil, false
+	case int64(len(body)) > c.route.RangeFill:
+		c.h.mark(c.key.bytes, large)
+		c.pass(cache.RangeTooLarge)
+		return nil, false
+	}
+	return body, true
+}
+
+// asksPartOf reports whether the answer may be a part of a fill's body. No other
+// status has parts (RFC 9110, section 14.2); a 206 is one itself, and not
+// necessarily that which the client wants.
+func (c *call) asksPartOf(hd *head) bool {
+	return c.rq.HasRange() && (hd.meta.Status == 200 || hd.meta.Status == 206)
 }
 
 // fillsRange reports whether a range is answered from a fill: one that is

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -151,4 +153,21 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A fill does not wait for an encoder forever, and does without.
+func TestEncoderIsNotWaitedForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, began := &Handler{encoders: make(chan *encoder, 1)}, time.Now()
+		body, err := h.compress(cache.Gzip, make([]byte, 1000))
+		if body != nil || err != nil || time.Since(began) != encoderWait {
+			t.Errorf("%d bytes, %v after %v", len(body), err, time.Since(began))
+		}
+		h.encoders <- new(encoder)
+		for range 2 { // it is given back
+			if body, err := h.compress(cache.Gzip, make([]byte, 1000)); body == nil || err != nil {
+				t.Errorf("%d bytes, %v", len(body), err)
+			}
+		}
+	})
 }

@@ -38,10 +38,16 @@ func (c *call) putAnswer(a cache.Answer, body []byte) {
 	case cache.Parts:
 		c.putParts(cache.Spans(c.rq, int64(len(body))), body)
 	case cache.NotSatisfiable:
-		c.say(416, "", "the range lies outside the representation")
-		c.text = cache.AppendContentRange(c.text[:0], cache.Span{}, int64(len(body)))
-		c.ctx.Response.Header.SetBytesV("Content-Range", c.text)
+		c.notSatisfiable(int64(len(body)))
 	}
+}
+
+// notSatisfiable answers 416 for a body of size bytes (RFC 9110, section
+// 15.5.17).
+func (c *call) notSatisfiable(size int64) {
+	c.say(416, "", "the range lies outside the representation")
+	c.text = cache.AppendContentRange(c.text[:0], cache.Span{}, size)
+	c.ctx.Response.Header.SetBytesV("Content-Range", c.text)
 }
 
 // partial makes the header that was copied that of a 206 with one part

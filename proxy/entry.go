@@ -53,6 +53,18 @@ func (e *entry) takeTurn(now time.Time) bool {
 // endTurn lets the next attempt begin after a pause.
 func (e *entry) endTurn() { e.turn.Store(time.Now().Add(renewPause).UnixNano()) }
 
+// noteAttempt remembers whether the upstream failed when the entry was to be
+// renewed. Where it did, the next attempt in the background has to wait.
+func (e *entry) noteAttempt(failed bool) {
+	if e == nil {
+		return
+	}
+	e.failing.Store(failed)
+	if failed {
+		e.endTurn()
+	}
+}
+
 // object returns e's object, nil for none.
 func (e *entry) object() *cache.Object {
 	if e == nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/valyala/fasthttp"
 
@@ -190,6 +191,11 @@ func TestRememberVary(t *testing.T) {
 		want := string(cache.AppendVariant([]byte(primary), vary, fields))
 		if string(k.bytes) != want || (why == cache.VaryMiss) != (vary != nil) {
 			t.Errorf("Vary %v: key %q, want %q; %v", vary, k.bytes, want, why)
+		}
+		// It holds on to no more of the head than the names.
+		rec, _ := h.index.Lookup(k.hash, primary, time.Now())
+		if len(vary) > 0 && unsafe.StringData(rec.Vary[0]) == unsafe.StringData(vary[0]) {
+			t.Errorf("Vary %v is a part of the head", rec.Vary)
 		}
 	}
 }

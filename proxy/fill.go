@@ -30,6 +30,10 @@ type head struct {
 	shared fasthttp.ResponseHeader // for streaming; nobody writes to it
 	// withheld are lines that the leader's client alone may see.
 	withheld wire.Fields
+	// born is job.born of the fill, and tags are the places in the epochs of the
+	// response's groups.
+	born uint64
+	tags []uint64
 	// variant is the part of the leader's request that selected this response,
 	// as cache.AppendVariant gives it for meta.Vary.
 	variant string
@@ -94,9 +98,7 @@ func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 		resp, requested, err = j.fetch(ctx, nil)
 	}
 	if err != nil {
-		if j.found != nil {
-			j.found.failing.Store(true)
-		}
+		j.found.noteAttempt(true)
 		return err
 	}
 	// A body that was read to its end is closed already.
@@ -163,92 +165,6 @@ func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, re
 	return j.keep(hd.meta, body, time.Since(requested))
 }
 
-// judge assesses a response at its head.
-func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*head, error) {
-	hd := &head{length: resp.Length}
-	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, resp.Status, resp.Fields, requested, received)
-	hd.withheld = hd.meta.Withheld
-	failed := cache.FailsUpstream(hd.meta)
-	if j.found != nil {
-		j.found.failing.Store(failed)
-	}
-	switch {
-	case hd.reason != cache.None:
-	case resp.Length > j.h.opts.MaxObject:
-		hd.reason = cache.TooLarge
-	case j.ranged && resp.Length > j.route.RangeFill:
-		hd.reason = cache.RangeTooLarge
-	case failed && j.found != nil && cache.ServesOnError(j.found.Object, j.rq, received):
-		// A failure does not take the place of what stands in for it.
-		hd.reason = cache.StaleOnError
-	}
-	hd.meta.Fields = j.route.Compression.announce(hd.meta)
-	hd.variant = string(cache.AppendVariant(nil, hd.meta.Vary, j.fields))
-	return hd, j.makeHead(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))
-}
-
-// makeHead makes the head of a response that is kept.
-func (j *job) makeHead(dst *fasthttp.ResponseHeader, status int, fields wire.Fields, length int64) error {
-	m := j.h.heads.Get().(*headMaker)
-	defer j.h.heads.Put(m)
-	return m.make(dst, &j.blank, status, fields, length)
-}
-
-// frame is the length a client can be told: a body that ends with its
-// connection is sent on in chunks.
-func frame(length int64) int64 {
-	if length == wire.UntilClose {
-		return wire.Chunked
-	}
-	return length
-}
-
-// remember writes down, before anybody is told of the head, what the next
-// requests for the key must know: that it varies, or that its answers are not to
-// be waited for.
-func (j *job) remember(hd *head) {
-	switch {
-	case hd.reason == cache.None:
-		j.h.rememberVary(&j.key, hd.meta.Vary)
-	case hd.reason == cache.RangeTooLarge:
-		j.h.mark(j.key.bytes, large)
-	case hd.reason == cache.RequestNoStore || !speaksOfResource(hd.meta.Status):
-	case hasCredentials(j.fields):
-		j.h.mark(j.key.bytes, personal)
-	default:
-		j.h.mark(j.key.bytes, unshared)
-	}
-}
-
-// dropReplaced forgets what the request had found where a later response has
-// come that cannot take its place, unless that one is about who asked.
-func (j *job) dropReplaced(hd *head) {
-	if j.found != nil && hd.reason != cache.None && speaksOfResource(hd.meta.Status) && !hasCredentials(j.fields) {
-		j.h.store.Delete(j.found.Key)
-	}
-}
-
-// speaksOfResource reports whether a status says something about what was asked
-// for, rather than about how it was asked or how the server fares. One odd
-// request shall not undo the collapsing of all others.
-func speaksOfResource(status int) bool { return status < 400 || status == 404 || status == 410 }
-
-// verdict says who may read a fill. What may be stored is for everybody. So is
-// a body that is only too large; and an upstream's failure to answer, which
-// says nothing about who asked: else every waiting request would put the
-// question to a server in trouble once more.
-func verdict(hd *head, fields wire.Fields) singleflight.Verdict {
-	switch {
-	case hd.reason == cache.None:
-		return singleflight.Store
-	case hd.reason == cache.TooLarge, hd.reason == cache.RangeTooLarge, hd.reason == cache.StaleOnError:
-		return singleflight.Share
-	case hd.meta.Status >= 500 && hd.reason == cache.NoFreshness && !hasCredentials(fields):
-		return singleflight.Share
-	}
-	return singleflight.Private
-}
-
 // confirm answers the flight from the stored object that a 304 confirmed
 // (RFC 9111, section 4.3.4), and stores the freshened one. Where the 304 forbids
 // to share it, it answers the leader alone. It is not done where the 304 speaks
@@ -256,7 +172,7 @@ func verdict(hd *head, fields wire.Fields) singleflight.Verdict {
 func (j *job) confirm(w *singleflight.Writer[*head], resp *upstream.Response, requested, received time.Time) (done bool, err error) {
 	// A 304 has no body.
 	_ = resp.Body.Close()
-	j.found.failing.Store(false)
+	j.found.noteAttempt(false)
 	fresh, why := cache.Freshen(&j.route.Policy, j.found.Object, j.rq, resp.Fields, requested, received)
 	if why != cache.None {
 		j.h.countUnstored(why, cache.None)
@@ -266,8 +182,7 @@ func (j *job) confirm(w *singleflight.Writer[*head], resp *upstream.Response, re
 		return false, nil
 	}
 	fresh.Epoch = j.born // it was asked about after the fill began
-	fresh.Fields = j.route.Compression.announce(fresh.Meta)
-	hd := &head{reason: why, withheld: fresh.Withheld}
+	hd := &head{reason: why, withheld: fresh.Withheld, born: j.born, tags: tagsOf(j.target, fresh.Groups)}
 	if hd.entry, err = j.entry(fresh, j.found); err != nil {
 		return true, err
 	}
@@ -280,7 +195,7 @@ func (j *job) confirm(w *singleflight.Writer[*head], resp *upstream.Response, re
 	if err := w.End(); err != nil {
 		return true, err
 	}
-	j.put(hd.entry)
+	j.put(hd.entry, j.found)
 	return true, nil
 }
 
@@ -289,14 +204,13 @@ func (j *job) keep(m cache.Meta, body []byte, took time.Duration) error {
 	j.key.bytes = j.key.bytes[:j.key.primary]
 	if len(m.Vary) > 0 {
 		j.key.bytes = cache.AppendVariant(j.key.bytes, m.Vary, j.fields)
-		j.h.admitVariant(&j.key, m.Vary)
 	}
 	o := &cache.Object{Meta: m, Key: string(j.key.storeName()), Body: body, Epoch: j.born, FillTime: took}
 	e, err := j.entry(o, nil)
 	if err != nil {
 		return err
 	}
-	j.put(e)
+	j.put(e, nil)
 	return nil
 }
 
@@ -304,17 +218,15 @@ func (j *job) keep(m cache.Meta, body []byte, took time.Duration) error {
 // body it shares, or nil.
 func (j *job) entry(o *cache.Object, from *entry) (*entry, error) {
 	o.Withheld = nil
-	e := &entry{Object: o, resource: j.key.resource}
+	e := &entry{Object: o, resource: j.key.resource, tags: tagsOf(j.target, o.Groups)}
 	if from != nil {
 		e.variant = from.variant
+		o.Fields = j.route.Compression.announce(o.Meta)
 	} else {
 		e.variant = string(j.key.variant())
 	}
 	if j.route.Policy.EarlyRefresh {
 		e.early = o.EarlyWindow()
-	}
-	for _, group := range o.Groups {
-		e.tags = append(e.tags, tagOf(j.target, group))
 	}
 	if err := j.makeHead(&e.head, o.Status, o.Fields, int64(len(o.Body))); err != nil {
 		return nil, err
@@ -322,16 +234,37 @@ func (j *job) entry(o *cache.Object, from *entry) (*entry, error) {
 	return e, j.encode(e, from)
 }
 
-func (j *job) put(e *entry) {
-	if !j.h.isValid(e) {
+// makeHead makes the head of a response that is kept.
+func (j *job) makeHead(dst *fasthttp.ResponseHeader, status int, fields wire.Fields, length int64) error {
+	m := j.h.heads.Get().(*headMaker)
+	defer j.h.heads.Put(m)
+	return m.make(dst, &j.blank, status, fields, length)
+}
+
+// put stores an entry; from is as with [job.entry]. A variant is admitted once
+// it is stored: whoever drops it then finds it.
+func (j *job) put(e, from *entry) {
+	switch {
+	case !j.h.isValid(e):
 		j.h.countUnstored(cache.Invalidated, cache.None)
-		return
-	}
-	if j.h.store.Put(e, e.KeepFor(time.Now())) {
+	case j.h.isOvertaken(e, from), !j.h.store.Put(e, e.KeepFor(time.Now())):
+		j.h.countUnstored(cache.NotAdmitted, cache.None)
+	default:
 		j.h.counts[0].stored.Add(1)
-		return
+		if len(e.Vary) > 0 {
+			j.h.admitVariant(&j.key, e)
+		}
 	}
-	j.h.countUnstored(cache.NotAdmitted, cache.None)
+}
+
+// isOvertaken reports whether another fill has stored a later response than e
+// meanwhile, or another one than that which e confirms.
+func (h *Handler) isOvertaken(e, from *entry) bool {
+	now, ok := h.store.Get(e.Key)
+	if !ok || now == from {
+		return false
+	}
+	return from != nil || now.ResponseTime.After(e.ResponseTime)
 }
 
 // countUnstored counts a fill that was not stored, by the first reason given.

@@ -45,7 +45,12 @@ func (i *interim) forward(status int, fields wire.Fields) {
 	head := strconv.AppendInt([]byte("HTTP/1.1 "), int64(status), 10)
 	head = append(append(head, ' '), http.StatusText(status)...)
 	head = append(head, "\r\n"...)
-	head = append(wire.AppendFields(head, wire.EndToEnd(nil, fields)), "\r\n"...)
+	for _, f := range wire.EndToEnd(nil, fields) {
+		if !wire.EqualFold(f.Name, "Content-Length") { // RFC 9110, section 8.6
+			head = wire.AppendField(head, f.Name, f.Value)
+		}
+	}
+	head = append(head, "\r\n"...)
 	err := i.conn.SetWriteDeadline(time.Now().Add(interimTimeout))
 	if err == nil {
 		_, err = i.conn.Write(head)

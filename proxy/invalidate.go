@@ -70,6 +70,14 @@ func (t target) resolve(reference string) (target, bool) {
 	return named, err == nil && named.authority == t.authority
 }
 
+// tagsOf returns the places of several groups.
+func tagsOf(t target, groups []string) (tags []uint64) {
+	for _, group := range groups {
+		tags = append(tags, tagOf(t, group))
+	}
+	return tags
+}
+
 // tagOf returns the place in the epochs of a group, which is its origin's own
 // (RFC 9875, section 2.1).
 func tagOf(t target, group string) uint64 {

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"encoding/binary"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -105,27 +107,48 @@ func (h *Handler) isValid(e *entry) bool {
 	return h.epochs.Valid(e.resource, e.Epoch)
 }
 
+// isOutdated reports whether a group of a fill's response was invalidated since
+// the fill began, perhaps before a request that came at that tick. Its resource
+// is in the name of the flight.
+func (h *Handler) isOutdated(hd *head, came uint64) bool {
+	return came != hd.born && slices.ContainsFunc(hd.tags, func(tag uint64) bool { return !h.epochs.Valid(tag, hd.born) })
+}
+
 // rememberVary notes by which fields a key's variants are told apart, or that
 // they no longer are.
 func (h *Handler) rememberVary(k *keys, vary []string) {
 	now, primary := time.Now(), string(k.bytes[:k.primary])
-	if _, known := h.index.Lookup(k.hash, primary, now); !known && len(vary) == 0 {
+	// Most often it says nothing new, which costs no lock.
+	if rec, _ := h.index.Lookup(k.hash, primary, now); slices.Equal(rec.Vary, vary) {
 		return
 	}
+	vary = cloneNames(vary)
 	h.index.Update(k.hash, primary, now, func(r memory.Record, _ bool) (memory.Record, bool) {
 		return memory.Record{Vary: vary, Variants: r.Variants}, len(vary) > 0
 	})
 }
 
-// admitVariant counts a variant among those that are stored under its key, and
-// drops the oldest where there are too many.
-func (h *Handler) admitVariant(k *keys, vary []string) {
+// cloneNames returns a copy that keeps nothing else in memory: names are parts
+// of the head that they came in.
+func cloneNames(names []string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = strings.Clone(name)
+	}
+	return out
+}
+
+// admitVariant counts a stored variant among those of its key, and drops the
+// oldest where there are too many.
+func (h *Handler) admitVariant(k *keys, e *entry) {
 	primary := k.bytes[:k.primary]
-	hash := xxhash.Sum64(k.variant())
+	hash := xxhash.Sum64String(e.variant)
 	var dropped uint64
 	full := false
 	h.index.Update(k.hash, string(primary), time.Now(), func(r memory.Record, _ bool) (memory.Record, bool) {
-		r.Vary = vary
+		if !slices.Equal(r.Vary, e.Vary) {
+			r.Vary = cloneNames(e.Vary)
+		}
 		r.Variants, dropped, full = memory.AddVariant(r.Variants, hash, h.opts.MaxVariants)
 		return r, true
 	})

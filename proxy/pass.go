@@ -29,15 +29,23 @@ func (c *call) pass(why cache.Reason) {
 		c.failOrStale(err, why)
 		return
 	}
-	c.countForward(why)
-	c.src = resp.Body
+	c.src, c.now = resp.Body, time.Now()
+	if c.servesOnError(c.found) && c.fails(resp, requested) {
+		c.release()
+		c.deliverStale(c.found, cache.Status{Forward: why, ForwardStatus: resp.Status})
+		return
+	}
 	if cache.Invalidates(c.method, resp.Status) {
 		c.invalidate(resp)
 	}
 	if c.found != nil && c.ctx.IsHead() {
 		c.updateByHead(resp, requested)
 	}
-	if err := c.passHead(resp); err != nil {
+	err = c.passHead(resp)
+	if err == nil && resp.Length != 0 {
+		err = c.putStream(resp.Body, frame(resp.Length), resp.Arrived())
+	}
+	if err != nil {
 		c.fail(err, why)
 		return
 	}
@@ -47,9 +55,17 @@ func (c *call) pass(why cache.Reason) {
 		// sending, and what it sends is no request.
 		c.ctx.Response.Header.SetConnectionClose()
 	}
-	if resp.Length != 0 {
-		c.putStream(resp.Body, frame(resp.Length), resp.Arrived())
+}
+
+// fails reports whether a response that is passed on counts as a failure of the
+// upstream, as it would in answer to a fill.
+func (c *call) fails(resp *upstream.Response, requested time.Time) bool {
+	if resp.Status < 500 {
+		return false
 	}
+	rq := cache.NewRequest(&c.route.Policy, "GET", c.fields)
+	m, _ := cache.Assess(&c.route.Policy, rq, resp.Status, resp.Fields, requested, c.now)
+	return cache.FailsUpstream(m)
 }
 
 // passHead makes the head of the answer from that of the upstream.
@@ -66,16 +82,22 @@ func (c *call) passHead(resp *upstream.Response) error {
 }
 
 // updateByHead lets the answer to a HEAD freshen the stored response to a GET,
-// or show that it no longer stands (RFC 9111, section 4.3.5).
+// or show that it no longer stands (RFC 9111, section 4.3.5), unless it is about
+// who asked, or in a coding that no fill asks for.
 func (c *call) updateByHead(resp *upstream.Response, requested time.Time) {
-	o, verdict := cache.UpdateByHead(&c.route.Policy, c.found.Object, c.rq, resp.Status, resp.Fields, requested, time.Now())
+	if c.route.Compression != nil && resp.Fields.Has("Content-Encoding") {
+		return
+	}
+	o, verdict := cache.UpdateByHead(&c.route.Policy, c.found.Object, c.rq, resp.Status, resp.Fields, requested, c.now)
 	switch verdict {
 	case cache.HeadInvalidates:
-		c.h.store.Delete(c.found.Key)
+		if !hasCredentials(c.fields) {
+			c.h.store.Delete(c.found.Key)
+		}
 	case cache.HeadFreshens:
 		j := c.newJob(c.found)
 		if e, err := j.entry(o, c.found); err == nil { // fasthttp took its head before
-			j.put(e)
+			j.put(e, c.found)
 		}
 	}
 }

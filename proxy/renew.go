@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"time"
 
 	"ringfence/proxy/cache"
 	"ringfence/singleflight"
@@ -39,7 +40,20 @@ func (c *call) renew(e *entry) {
 	r.Close()
 }
 
-func (c *call) servesOnError(e *entry) bool { return cache.ServesOnError(e.Object, c.rq, c.now) }
+func (c *call) servesOnError(e *entry) bool { return cache.ServesOnError(e.object(), c.rq, c.now) }
+
+// standsIn answers from what is stored, where that may be and the upstream was
+// failing a moment ago: nobody waits for it to do so again. It reports whether
+// it has.
+func (c *call) standsIn() bool {
+	e := c.found
+	if e == nil || !e.failing.Load() || !c.servesOnError(e) {
+		return false
+	}
+	c.renew(e)
+	c.deliverStale(e, cache.Status{Hit: true})
+	return true
+}
 
 // deliverStale answers from an entry in place of a failing upstream. st says
 // how that became known.
@@ -61,8 +75,8 @@ func (c *call) failOrStale(err error, why cache.Reason) {
 // has been logged.
 func (c *call) sayFailureOrStale(err error, why cache.Reason) {
 	c.release()
-	c.countForward(why)
-	if c.found != nil && c.servesOnError(c.found) {
+	c.now = time.Now()
+	if c.servesOnError(c.found) {
 		c.deliverStale(c.found, cache.Status{Forward: why})
 		return
 	}

@@ -63,8 +63,14 @@ func ownFields(now time.Time, kind string) wire.Fields {
 	return f
 }
 
-// putStatus adds this cache's member to Cache-Status (RFC 9211).
+// putStatus adds this cache's member to Cache-Status (RFC 9211), and counts the
+// answer by what it says: each request that has a route gets one.
 func (c *call) putStatus(st cache.Status) {
+	if st.Hit {
+		c.count.hits.Add(1)
+	} else {
+		c.count.forwarded[st.Forward].Add(1)
+	}
 	c.text = st.Append(c.text[:0], pseudonym)
 	c.ctx.Response.Header.AddBytesV("Cache-Status", c.text)
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"ringfence/proxy/cache"
 	"ringfence/proxy/wire"
 )
 
@@ -34,20 +33,20 @@ type stream struct {
 
 // putStream sets the body of the answer, its length in bytes or wire.Chunked,
 // of which some have arrived. A short one that is all there leaves in one piece
-// with its head.
-func (c *call) putStream(src io.ReadCloser, length, arrived int64) {
+// with its head. Where it fails nothing is set.
+func (c *call) putStream(src io.ReadCloser, length, arrived int64) error {
 	if length <= 0 || length > copyBuffer || arrived < length {
 		c.stream(src, length)
-		return
+		return nil
 	}
 	buf := c.h.copies.Get().(*[]byte)
 	defer c.h.copies.Put(buf)
 	if _, err := io.ReadFull(src, (*buf)[:length]); err != nil {
-		c.fail(err, cache.Truncated)
-		return
+		return err
 	}
 	c.ctx.Response.SetBody((*buf)[:length])
 	c.count.bytes.Add(uint64(length))
+	return nil
 }
 
 // stream sets the body of the answer, and its length in bytes or wire.Chunked.

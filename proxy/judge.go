@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"time"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/upstream"
+	"ringfence/proxy/wire"
+	"ringfence/singleflight"
+)
+
+// judge assesses a response at its head.
+func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*head, error) {
+	hd := &head{length: resp.Length}
+	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, resp.Status, resp.Fields, requested, received)
+	hd.withheld = hd.meta.Withheld
+	failed := cache.FailsUpstream(hd.meta)
+	j.found.noteAttempt(failed)
+	switch {
+	case hd.reason != cache.None:
+	case resp.Length > j.h.opts.MaxObject:
+		hd.reason = cache.TooLarge
+	case j.ranged && resp.Length > j.route.RangeFill:
+		hd.reason = cache.RangeTooLarge
+	case failed && cache.ServesOnError(j.found.object(), j.rq, received):
+		// A failure does not take the place of what stands in for it.
+		hd.reason = cache.StaleOnError
+	}
+	hd.born, hd.tags = j.born, tagsOf(j.target, hd.meta.Groups)
+	hd.meta.Fields = j.route.Compression.announce(hd.meta)
+	hd.variant = string(cache.AppendVariant(nil, hd.meta.Vary, j.fields))
+	return hd, j.makeHead(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))
+}
+
+// frame is the length a client can be told: a body that ends with its
+// connection is sent on in chunks.
+func frame(length int64) int64 {
+	if length == wire.UntilClose {
+		return wire.Chunked
+	}
+	return length
+}
+
+// remember writes down, before anybody is told of the head, what the next
+// requests for the key must know: that it varies, or that its answers are not to
+// be waited for.
+func (j *job) remember(hd *head) {
+	switch {
+	case hd.reason == cache.None:
+		j.h.rememberVary(&j.key, hd.meta.Vary)
+	case hd.reason == cache.RangeTooLarge:
+		j.h.mark(j.key.bytes, large)
+	case hd.reason == cache.RequestNoStore || !speaksOfResource(hd.meta.Status):
+	case hasCredentials(j.fields):
+		j.h.mark(j.key.bytes, personal)
+	default:
+		j.h.mark(j.key.bytes, unshared)
+	}
+}
+
+// dropReplaced forgets what the request had found where a later response has
+// come that cannot take its place, unless that one is about who asked.
+func (j *job) dropReplaced(hd *head) {
+	if j.found != nil && hd.reason != cache.None && speaksOfResource(hd.meta.Status) && !hasCredentials(j.fields) {
+		j.h.store.Delete(j.found.Key)
+	}
+}
+
+// speaksOfResource reports whether a status says something about what was asked
+// for, rather than about how it was asked or how the server fares. One odd
+// request shall not undo the collapsing of all others.
+func speaksOfResource(status int) bool { return status < 400 || status == 404 || status == 410 }
+
+// verdict says who may read a fill. What may be stored is for everybody. So is
+// a body that is only too large; and an upstream's failure to answer, which
+// says nothing about who asked and sets no cookie: else every waiting request
+// would put the question to a server in trouble once more.
+func verdict(hd *head, fields wire.Fields) singleflight.Verdict {
+	switch {
+	case hd.reason == cache.None:
+		return singleflight.Store
+	case hd.reason == cache.TooLarge, hd.reason == cache.RangeTooLarge, hd.reason == cache.StaleOnError:
+		return singleflight.Share
+	case hd.meta.Status >= 500 && hd.reason == cache.NoFreshness && !hasCredentials(fields) && !hd.meta.Fields.Has("Set-Cookie"):
+		return singleflight.Share
+	}
+	return singleflight.Private
+}
