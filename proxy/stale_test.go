@@ -258,3 +258,35 @@ func TestTurnComesBack(t *testing.T) {
 		<-other
 	})
 }
+
+// An upstream that does not answer at all is waited for by nobody for longer
+// than WaitTimeout, where something stored may stand in; those who come later do
+// not wait.
+func TestSilentUpstream(t *testing.T) {
+	t.Parallel()
+	var silent atomic.Bool
+	hold := make(chan struct{})
+	s := newSite(t, func(origin.Request) origin.Answer {
+		if !silent.Load() {
+			return stale("old")
+		}
+		return origin.Answer{Body: []byte("new"), Hold: hold}.With("Cache-Control", "max-age=60")
+	}, func(o *Options) { o.WaitTimeout = 100 * time.Millisecond })
+	s.get("/")
+	s.stored(1)
+	silent.Store(true)
+	first, second := s.begin("/"), s.begin("/")
+	for _, r := range []reply{<-first, <-second, s.get("/"), s.get("/")} {
+		if r.status != 200 || r.body != "old" || !r.says("stale-if-error") {
+			t.Errorf("got %s", r)
+		}
+	}
+	if n := s.o.Count("/").Total; n != 2 {
+		t.Errorf("the origin was asked %d times, want 2", n)
+	}
+	close(hold)
+	s.stored(2)
+	if r := s.get("/"); r.body != "new" {
+		t.Errorf("once the answer is there: %s", r)
+	}
+}
