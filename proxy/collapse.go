@@ -121,7 +121,7 @@ func (c *call) deliverFill(r *singleflight.Reader[*head], hd *head, st cache.Sta
 	var body []byte
 	if a.Kind == cache.Parts || c.asksPartOf(hd) && hd.length < 0 {
 		var ok bool
-		if body, ok = c.whole(st.Forward); !ok {
+		if body, ok = c.whole(hd, st.Forward); !ok {
 			return false
 		}
 		a = cache.Evaluate(&hd.meta, int64(len(body)), c.rq)
@@ -159,22 +159,27 @@ func (c *call) deliverFill(r *singleflight.Reader[*head], hd *head, st cache.Sta
 	return true
 }
 
-// whole reads a fill's body, from which it follows what is to be sent of it. It
-// is known to be small, or turns out to be; else it reports false and has
-// answered otherwise.
-func (c *call) whole(why cache.Reason) ([]byte, bool) {
-	body, err := io.ReadAll(io.LimitReader(c.src, c.route.RangeFill+1))
+// whole waits for a fill's body, from which it follows what is to be sent of it;
+// all who do so share the one that is about to be stored. It is known to be
+// small, or turns out to be; else whole reports false and has answered otherwise.
+func (c *call) whole(hd *head, why cache.Reason) ([]byte, bool) {
+	n, err := io.Copy(io.Discard, io.LimitReader(c.src, c.route.RangeFill+1))
 	c.release()
 	switch {
 	case err != nil:
 		c.fail(err, why)
 		return nil, false
-	case int64(len(body)) > c.route.RangeFill:
+	case n > c.route.RangeFill:
 		c.h.mark(c.key.bytes, large)
 		c.pass(cache.RangeTooLarge)
 		return nil, false
 	}
-	return body, true
+	<-hd.whole.ended // at once: its end was read
+	if int64(len(hd.whole.body)) != n {
+		c.pass(why) // there is not room for all bodies under way
+		return nil, false
+	}
+	return hd.whole.body, true
 }
 
 // asksPartOf reports whether the answer may be a part of a fill's body. No other

@@ -3,6 +3,9 @@ package proxy
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
 
 	"ringfence/proxy/upstream"
 	"ringfence/singleflight"
@@ -54,3 +57,40 @@ func upstreamFailure(k upstream.Kind) failure {
 
 // isBusy reports whether trying again soon may help.
 func (f failure) isBusy() bool { return f.status == 503 }
+
+const (
+	// failureLogPause is how long after a line on a failure the next one may come.
+	failureLogPause = time.Second
+	// loggedTarget is how much of a target a line has, in bytes.
+	loggedTarget = 256
+)
+
+// failureLog decides which failures of a route are logged: one a second, which
+// says how many were not. It is safe for concurrent use.
+type failureLog struct {
+	next    atomic.Int64 // in nanoseconds since the epoch of Unix
+	skipped atomic.Uint64
+}
+
+// admit reports whether a failure may be logged at now, and how many were not
+// since the last one.
+func (f *failureLog) admit(now time.Time) (skipped uint64, ok bool) {
+	next := f.next.Load()
+	if now.UnixNano() < next || !f.next.CompareAndSwap(next, now.Add(failureLogPause).UnixNano()) {
+		f.skipped.Add(1)
+		return 0, false
+	}
+	return f.skipped.Swap(0), true
+}
+
+// logFailure tells the log of a request that was not answered from upstream,
+// unless it was told of another one a moment ago. At the debug level it is told
+// of each.
+func (r *Route) logFailure(log *slog.Logger, event, method string, t target, err error) {
+	skipped, ok := r.failures.admit(time.Now())
+	if !ok && !log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	log.Warn(event, "method", method, "host", t.authority, "target", t.raw[:min(len(t.raw), loggedTarget)],
+		"status", failureOf(err).status, "error", err, "not_logged", skipped)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -37,6 +38,25 @@ type head struct {
 	// variant is the part of the leader's request that selected this response,
 	// as cache.AppendVariant gives it for meta.Vary.
 	variant string
+	// whole is for those who want parts of the body in another order than it
+	// comes, or do not know yet which ones there are.
+	whole *whole
+}
+
+// whole is a complete body in one piece, or nil where there is none, once ended
+// is closed.
+type whole struct {
+	once  sync.Once
+	ended chan struct{}
+	body  []byte
+}
+
+// end says what has become of the body. A second call does nothing.
+func (w *whole) end(body []byte) {
+	w.once.Do(func() {
+		w.body = body
+		close(w.ended)
+	})
 }
 
 // job is what a fill needs, apart from the client that brought it.
@@ -99,6 +119,10 @@ func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 	}
 	if err != nil {
 		j.found.noteAttempt(true)
+		if cache.ServesOnError(j.found.object(), j.rq, time.Now()) {
+			// Those who wait have an answer: nobody tries once more.
+			err = singleflight.Final(err)
+		}
 		return err
 	}
 	// A body that was read to its end is closed already.
@@ -138,6 +162,7 @@ func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, re
 	}
 	j.remember(hd)
 	j.dropReplaced(hd)
+	defer hd.whole.end(nil)
 	if err := w.Head(hd, verdict(hd, j.fields)); err != nil {
 		return err
 	}
@@ -158,6 +183,7 @@ func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, re
 		return nil
 	}
 	body := w.Body()
+	hd.whole.end(body)
 	if body == nil && resp.Length != 0 {
 		j.h.countUnstored(cache.TooLarge, cache.None)
 		return nil

@@ -11,7 +11,7 @@ import (
 
 // judge assesses a response at its head.
 func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*head, error) {
-	hd := &head{length: resp.Length}
+	hd := &head{length: resp.Length, whole: &whole{ended: make(chan struct{})}}
 	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, resp.Status, resp.Fields, requested, received)
 	hd.withheld = hd.meta.Withheld
 	failed := cache.FailsUpstream(hd.meta)

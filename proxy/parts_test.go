@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -200,6 +201,21 @@ func TestKeyScopes(t *testing.T) {
 	} {
 		if other == base {
 			t.Errorf("another %s has the same key", name)
+		}
+	}
+}
+
+// A route in trouble logs one failure a second, and how many it did not.
+func TestFailureLog(t *testing.T) {
+	var f failureLog
+	start := time.Unix(1, 0)
+	for _, tt := range []struct {
+		after   time.Duration
+		skipped uint64
+		ok      bool
+	}{{0, 0, true}, {0, 0, false}, {999 * time.Millisecond, 0, false}, {time.Second, 2, true}, {time.Second, 0, false}, {time.Minute, 1, true}} {
+		if skipped, ok := f.admit(start.Add(tt.after)); skipped != tt.skipped || ok != tt.ok {
+			t.Errorf("after %v: %d, %v; want %d, %v", tt.after, skipped, ok, tt.skipped, tt.ok)
 		}
 	}
 }

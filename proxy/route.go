@@ -37,6 +37,7 @@ type Route struct {
 
 	scope    []byte // of the keys, set by New
 	ofTarget int    // how many parts of Key come before those of fields
+	failures *failureLog
 }
 
 // prepare sets what follows from the rest of the route.
@@ -48,6 +49,7 @@ func (r *Route) prepare() {
 		r.ofTarget = i
 	}
 	r.scope = keyScope(r.Upstream.Stats().Name, r.Key)
+	r.failures = new(failureLog)
 	r.Policy.OwnCoding = r.Compression != nil
 }
 

@@ -9,12 +9,8 @@ import (
 
 // fail logs why there is no answer, and tells the client.
 func (c *call) fail(err error, why cache.Reason) {
-	c.h.logFailure("request failed", c.method, c.target, err)
+	c.route.logFailure(c.h.log, "request failed", c.method, c.target, err)
 	c.sayFailure(err, why)
-}
-
-func (h *Handler) logFailure(event, method string, t target, err error) {
-	h.log.Warn(event, "method", method, "host", t.authority, "target", t.raw, "status", failureOf(err).status, "error", err)
 }
 
 // sayFailure tells the client why there is no answer. Of a failure that many

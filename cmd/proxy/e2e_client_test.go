@@ -51,6 +51,15 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
+// keepingAlive returns the same process for clients who keep their connections.
+func (p *process) keepingAlive() *process {
+	kept := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
+	p.t.Cleanup(kept.CloseIdleConnections)
+	q := *p
+	q.client = &http.Client{Transport: kept, Timeout: soon, CheckRedirect: client.CheckRedirect}
+	return &q
+}
+
 // get asks with GET. Further fields are given as "Name: value".
 func (p *process) get(target string, fields ...string) reply {
 	p.t.Helper()
@@ -72,7 +81,7 @@ func (p *process) do(method, target, body string, fields ...string) reply {
 		req.Header.Add(name, value)
 	}
 	var before []interim
-	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+	resp, err := p.client.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
 			before = append(before, interim{status, header})
 			return nil

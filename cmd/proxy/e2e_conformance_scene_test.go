@@ -1,12 +1,14 @@
 package main_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"ringfence/loadtest/load"
 	"ringfence/loadtest/origin"
 )
 
@@ -95,39 +97,33 @@ func goneOrigin(t *testing.T) {
 	eventually(t, "the origin is back", func() bool { r := p.get("/too-old"); return r.status == 200 && r.body == "/too-old" })
 }
 
-// popular has clients ask without pause until the origin has answered n times,
-// each time with two seconds to live, and returns how many of their requests
-// were no hits.
+// popular has clients ask at a constant rate until the origin has answered n
+// times, each time with some seconds to live, and returns how many of their
+// requests were no hits, beyond those forgiven. A fill takes so long that even
+// a machine which stands still for a second has requests that begin the next
+// one early.
 func popular(t *testing.T, route string, n int) (misses int, o *origin.Origin) {
 	o = newOrigin(t, "one", numbered(func(int) origin.Answer {
-		a := ok200("Cache-Control: max-age=100", "Age: 98")
-		a.Delay = 100 * time.Millisecond
+		a := living(4, "")
+		a.Delay = 400 * time.Millisecond
 		return a
 	}))
 	p := startProxy(t, setup{route: route, origins: []*origin.Origin{o}})
 	p.get("/").must(t, 200)
 	p.settle()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	for range 4 {
-		wg.Go(func() {
-			for o.Count("/").Total < n {
-				r := p.get("/")
-				if r.err != nil || r.status != 200 {
-					t.Errorf("got %s", r)
-					return
-				}
-				if !r.is("hit") {
-					mu.Lock()
-					misses++
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	wg.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	plan := p.storm("/", soon)
+	plan.Rate = 100
+	done := underLoad(ctx, plan)
+	reaches(t, o, func(r origin.Record) bool { return r.Total == n })
 	p.settle()
-	return misses, o
+	cancel()
+	r := <-done
+	if r.err != nil || r.Lost() > r.Outcomes[load.Canceled] {
+		t.Errorf("%v, %v, %v", r.Outcomes, r.Example, r.err)
+	}
+	return p.status().forwarded() - 1 - forgiven(r.Result), o
 }
 
 func earlyRefresh(t *testing.T) {

@@ -127,6 +127,7 @@ type process struct {
 	stdout      *output
 	stderr      *output
 	exited      chan struct{}
+	client      *http.Client
 }
 
 // with returns the same process for the use of a subtest.
@@ -162,7 +163,7 @@ func writeFile(t *testing.T, text string) string {
 // fails where it does not exit, or its log tells of a panic or a data race.
 func startCommand(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, stdout: newOutput(), stderr: newOutput(), exited: make(chan struct{})}
+	p := &process{t: t, stdout: newOutput(), stderr: newOutput(), exited: make(chan struct{}), client: client}
 	p.cmd = exec.Command(binary, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	// A binary with the race detector sleeps for a second at its end.
@@ -238,19 +239,49 @@ func (p *process) awaitListening() {
 // status is what the tests use of /api/status.
 type status struct {
 	Requests struct {
-		InFlight int `json:"in_flight"`
+		InFlight        int `json:"in_flight"`
+		Hits            int
+		Forwarded       map[string]int
+		Stale, Renewals int
 	}
 	Flights struct {
 		InProgress int `json:"in_progress"`
 		Waiting    int
 	}
+	Memory struct {
+		Bytes    int64
+		MaxBytes int64 `json:"max_bytes"`
+		Entries  int
+	}
+	Index struct {
+		Entries int
+	}
 	Upstreams []struct {
 		Name    string
 		Servers []struct {
-			ID string
-			Up bool
+			ID       string
+			Up       bool
+			Requests int
 		}
 	}
+}
+
+// forwarded counts the requests that the store did not answer.
+func (s status) forwarded() (n int) {
+	for _, of := range s.Requests.Forwarded {
+		n += of
+	}
+	return n
+}
+
+// attempts counts the requests that were sent to servers, or meant to be.
+func (s status) attempts() (n int) {
+	for _, u := range s.Upstreams {
+		for _, srv := range u.Servers {
+			n += srv.Requests
+		}
+	}
+	return n
 }
 
 // up tells which servers are up, by id.

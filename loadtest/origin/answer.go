@@ -47,10 +47,11 @@ type Answer struct {
 	// hangs up without a word, given an Ending other than KeepAlive.
 	Raw []byte
 
-	Hold  <-chan struct{} // the head waits for a receive or the closing of it
+	Await <-chan struct{} // the first of Interim waits for a receive or the closing of it
+	Hold  <-chan struct{} // the head waits as Interim does for Await
 	Delay time.Duration   // the head waits this long
 	Chunk int             // bytes of body in each write; default 64 KiB
-	Gate  <-chan struct{} // each write but the first waits as the head does for Hold
+	Gate  <-chan struct{} // each write but the first waits likewise
 	Pause time.Duration   // time before each write but the first
 
 	// Early answers before the request's body has been read, and then closes.
@@ -92,6 +93,9 @@ type exchange struct {
 // answer writes the answer. upload is the request's body, for an echo. The
 // error says why it was given up.
 func (x exchange) answer(upload io.Reader) error {
+	if err := x.wait(x.a.Await, 0); err != nil {
+		return err
+	}
 	for _, head := range x.a.Interim {
 		if _, err := x.w.WriteString(head + "\r\n\r\n"); err != nil {
 			return err

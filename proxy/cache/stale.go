@@ -62,11 +62,14 @@ func FailsUpstream(m Meta) bool {
 }
 
 // earlyReach is how many fill times before its end freshness may be renewed
-// early. Further out, a draw would say so once in nine million.
-const earlyReach = 16
+// early: time for a fill, and as much again for one that takes longer. XFetch
+// alone knows no such bound, and gives away the more of a response's freshness
+// the more it is asked for; but it is made for callers who do not know of each
+// other, and here only one of them begins a fill.
+const earlyReach = 2
 
 // EarlyWindow returns below what remaining freshness [RefreshesEarly] is worth
-// asking: 16 fill times, but never more than half the lifetime, so that a
+// asking: two fill times, but never more than half the lifetime, so that a
 // response which takes long to fetch is not fetched all the time. It is 0 where
 // the fill time is unknown.
 func (o *Object) EarlyWindow() time.Duration {
