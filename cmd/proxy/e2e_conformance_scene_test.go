@@ -168,7 +168,7 @@ func sameBytes(t *testing.T) {
 func numbered(answer func(n int) origin.Answer) origin.Script {
 	var l requestLog
 	return func(r origin.Request) origin.Answer {
-		n := l.enter(r)
+		n, _ := l.enter(r)
 		return filled(answer(n), fmt.Sprint(n))
 	}
 }

@@ -8,21 +8,30 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ringfence/loadtest/origin"
 )
 
-// requestLog is what reached the origin for one case.
+// requestLog is what reached the origin for one case, and what it answers.
 type requestLog struct {
 	mu       sync.Mutex
+	script   script
 	requests []origin.Request
 }
 
-func (l *requestLog) enter(r origin.Request) int {
+// begin sets what the origin answers.
+func (l *requestLog) begin(s script) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.script = s
+}
+
+func (l *requestLog) enter(r origin.Request) (int, script) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.requests = append(l.requests, r)
-	return len(l.requests)
+	return len(l.requests), l.script
 }
 
 func (l *requestLog) from(i int) []origin.Request {
@@ -31,18 +40,39 @@ func (l *requestLog) from(i int) []origin.Request {
 	return slices.Clone(l.requests[i:])
 }
 
+// almanac has the cases with dates that are about right: many wait for a while
+// until it is their turn.
+type almanac struct {
+	mu    sync.Mutex
+	built time.Time
+	cases map[string]conformanceCase
+}
+
+// of returns a case whose dates were made within the last second.
+func (a *almanac) of(title string) conformanceCase {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Since(a.built) > time.Second {
+		a.built, a.cases = time.Now(), map[string]conformanceCase{}
+		for _, c := range conformanceCases() {
+			a.cases[c.title()] = c
+		}
+	}
+	return a.cases[title]
+}
+
 // stage is a proxy and an origin that many cases share, each below a path of
 // its own.
 type stage struct {
 	prefixes map[string]string // of each set of route entries
-	bases    map[string]conformanceCase
 	logs     map[string]*requestLog
 	addr     string // of the origin
+	almanac  *almanac
 }
 
-func newStage(t *testing.T, cases []conformanceCase) *stage {
+func newStage(t *testing.T, cases []conformanceCase, a *almanac) *stage {
 	t.Helper()
-	s := &stage{prefixes: map[string]string{}, bases: map[string]conformanceCase{}, logs: map[string]*requestLog{}}
+	s := &stage{prefixes: map[string]string{}, logs: map[string]*requestLog{}, almanac: a}
 	for _, c := range cases {
 		if s.prefixes[c.route] == "" {
 			s.prefixes[c.route] = "/r" + strconv.Itoa(len(s.prefixes))
@@ -51,7 +81,7 @@ func newStage(t *testing.T, cases []conformanceCase) *stage {
 		if s.logs[base] != nil {
 			t.Fatalf("two cases are called %q", c.title())
 		}
-		s.bases[base], s.logs[base] = c, &requestLog{}
+		s.logs[base] = &requestLog{}
 	}
 	o := newOrigin(t, "stage", s.answer)
 	s.addr = o.Addr()
@@ -69,8 +99,8 @@ func (s *stage) answer(r origin.Request) origin.Answer {
 	if l == nil {
 		return origin.Answer{Status: 404}
 	}
-	n := l.enter(r)
-	a := s.bases[base].script(n, r)
+	n, script := l.enter(r)
+	a := script(n, r)
 	if a.Body == nil && a.Size == 0 {
 		a.Body = strconv.AppendInt(nil, int64(n), 10)
 	}
@@ -106,6 +136,8 @@ func (s *stage) play(t *testing.T, p *process, c conformanceCase) {
 	base := c.base(s.prefixes[c.route])
 	l := s.logs[base]
 	p = p.with(t)
+	c = s.almanac.of(c.title())
+	l.begin(c.script)
 	for i, step := range c.steps {
 		seen := len(l.from(0))
 		r := p.do(orElse(step.method, "GET"), base+step.at, step.upload, step.fields...)
