@@ -33,7 +33,7 @@ func (c *call) collapse(why cache.Reason, l look) {
 	early.end()
 	c.now = time.Now()
 	switch {
-	case outcome == singleflight.Ready && !hd.found && (r.Leader() || c.selects(hd) && !c.h.isOutdated(hd, j.born)):
+	case outcome == singleflight.Ready && !hd.found && (r.Leader() && !hd.copied || c.selects(hd) && !c.h.isOutdated(hd, j.born)):
 		c.deliverFlight(r, hd, why)
 	case outcome == singleflight.Ready && l == firstLook:
 		// There is an object now, the key is known to vary, or what was there is
@@ -95,7 +95,10 @@ func (c *call) deliverFlight(r *singleflight.Reader[*head], hd *head, why cache.
 		c.pass(why)
 		return
 	}
-	st := cache.Status{Forward: why, Collapsed: !r.Leader(), Detail: hd.reason, Stored: hd.reason == cache.None}
+	st := cache.Status{Forward: why, Collapsed: !r.Leader() || hd.copied, Detail: hd.reason, Stored: hd.reason == cache.None}
+	if hd.stored {
+		st = cache.Status{Hit: true, Detail: cache.Shared}
+	}
 	if hd.entry != nil {
 		c.release()
 		age := hd.entry.Age(c.now)
@@ -154,7 +157,7 @@ func (c *call) deliverFill(r *singleflight.Reader[*head], hd *head, st cache.Sta
 		c.text = strconv.AppendInt(c.text[:0], int64(age/time.Second), 10)
 		c.ctx.Response.Header.AddBytesV("Age", c.text)
 	}
-	st.HasTTL, st.TTL = st.Stored, hd.meta.Lifetime-age
+	st.HasTTL, st.TTL = hd.reason == cache.None, hd.meta.Lifetime-age
 	c.putStatus(st)
 	return true
 }

@@ -9,6 +9,7 @@ import (
 
 	"ringfence/proxy/upstream"
 	"ringfence/singleflight"
+	"ringfence/singleflight/redis"
 )
 
 // failure is what a client is told when there is no answer from upstream: a
@@ -29,6 +30,8 @@ func failureOf(err error) failure {
 		return failure{504, "http_response_timeout", "the upstream did not answer in time"}
 	case errors.As(err, &up) && up.Kind != upstream.Canceled:
 		return upstreamFailure(up.Kind)
+	case errors.Is(err, redis.ErrFailed), errors.Is(err, redis.ErrAborted):
+		return failure{502, "connection_terminated", "the upstream could not be reached by another instance"}
 	case errors.Is(err, singleflight.ErrTooManyReaders), errors.Is(err, singleflight.ErrTooManyFlights),
 		errors.Is(err, singleflight.ErrClosed):
 		return failure{503, "http_request_denied", "too much to do at this moment"}

@@ -38,6 +38,9 @@ type head struct {
 	// variant is the part of the leader's request that selected this response,
 	// as cache.AppendVariant gives it for meta.Vary.
 	variant string
+	// copied says that another instance fetched it, and stored that it was done
+	// with that before it was asked.
+	copied, stored bool
 	// whole is for those who want parts of the body in another order than it
 	// comes, or do not know yet which ones there are.
 	whole *whole
@@ -109,6 +112,26 @@ func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 			return w.Head(&head{found: true}, singleflight.Store)
 		}
 	}
+	if j.h.fleet == nil {
+		return j.ask(ctx, w)
+	}
+	return j.h.fleet.lead(ctx, j, w)
+}
+
+// fleetKey is the flight's name among all instances, whose epochs differ.
+// Requests with cookies fly apart from those without: an answer that turns out
+// to be personal is remembered in the whole fleet, and others must not pay for
+// it.
+func (j *job) fleetKey() string {
+	class := classOf(j.fields.Has("Authorization"))
+	if class == 'p' && hasCredentials(j.fields) {
+		class = 'c'
+	}
+	return string(append([]byte{class}, j.key.bytes...))
+}
+
+// ask fetches from the upstream, judges, publishes and stores.
+func (j *job) ask(ctx context.Context, w *singleflight.Writer[*head]) error {
 	resp, requested, err := j.fetch(ctx, j.found)
 	if err == nil && resp.Status == 304 && j.found != nil {
 		var done bool
@@ -188,7 +211,7 @@ func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, re
 		j.h.countUnstored(cache.TooLarge, cache.None)
 		return nil
 	}
-	return j.keep(hd.meta, body, time.Since(requested))
+	return j.keep(hd.meta, body, j.born, time.Since(requested))
 }
 
 // confirm answers the flight from the stored object that a 304 confirmed
@@ -225,13 +248,14 @@ func (j *job) confirm(w *singleflight.Writer[*head], resp *upstream.Response, re
 	return true, nil
 }
 
-// keep stores a complete response, which took that long to fetch.
-func (j *job) keep(m cache.Meta, body []byte, took time.Duration) error {
+// keep stores a complete response, whose fill began at the tick born and took
+// that long, 0 where it is not known.
+func (j *job) keep(m cache.Meta, body []byte, born uint64, took time.Duration) error {
 	j.key.bytes = j.key.bytes[:j.key.primary]
 	if len(m.Vary) > 0 {
 		j.key.bytes = cache.AppendVariant(j.key.bytes, m.Vary, j.fields)
 	}
-	o := &cache.Object{Meta: m, Key: string(j.key.storeName()), Body: body, Epoch: j.born, FillTime: took}
+	o := &cache.Object{Meta: m, Key: string(j.key.storeName()), Body: body, Epoch: born, FillTime: took}
 	e, err := j.entry(o, nil)
 	if err != nil {
 		return err

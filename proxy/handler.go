@@ -18,6 +18,7 @@ import (
 
 	"ringfence/proxy/cache/memory"
 	"ringfence/singleflight"
+	"ringfence/singleflight/redis"
 )
 
 // Options describe a handler. All of them are required, but for Log.
@@ -47,6 +48,9 @@ type Options struct {
 	// ReadTimeout and WriteTimeout bound the silence between two reads of a
 	// request body and two writes of a response.
 	ReadTimeout, WriteTimeout time.Duration
+	// Shared describes the engine that the instances of a fleet share; nil for an
+	// instance by itself. Its Tier, OnNode and PrivateMemory are set by New.
+	Shared *redis.Options
 	// Log is told of failures. Default: nothing is logged.
 	Log *slog.Logger
 }
@@ -59,6 +63,7 @@ type Handler struct {
 	index   *memory.Index
 	epochs  *memory.Epochs
 	flights *singleflight.Group[*head]
+	fleet   *fleet // nil for an instance by itself
 	counts  counters
 	log     *slog.Logger
 	calls   sync.Pool // *call
@@ -95,7 +100,7 @@ func New(o Options) (*Handler, error) {
 	for _, r := range h.routes {
 		r.prepare()
 	}
-	h.flights = singleflight.New(singleflight.Options[*head]{
+	flights := singleflight.Options[*head]{
 		MaxFlights:  o.MaxFills,
 		MaxReaders:  o.MaxWaiters,
 		MaxBuffered: o.Memory,
@@ -105,7 +110,14 @@ func New(o Options) (*Handler, error) {
 		OnPanic: func(_ string, p *singleflight.PanicError) {
 			h.log.Error("panic in a fill", "panic", p.Value, "stack", string(p.Stack))
 		},
-	})
+	}
+	h.flights = singleflight.New(flights)
+	if o.Shared != nil {
+		if err := h.joinFleet(*o.Shared, flights); err != nil {
+			h.store.Close()
+			return nil, fmt.Errorf("shared tier: %w", err)
+		}
+	}
 	h.calls.New = func() any { return new(call) }
 	h.heads.New = func() any { return new(headMaker) }
 	h.copies.New = func() any { b := make([]byte, copyBuffer); return &b }
@@ -183,7 +195,7 @@ func (h *Handler) Drain() { h.draining.Store(true) }
 // Close lets the fills under way end, breaks them off when ctx does, and frees
 // the store. Serve must not be called any more.
 func (h *Handler) Close(ctx context.Context) error {
-	err := h.flights.Close(ctx)
+	err := errors.Join(h.flights.Close(ctx), h.fleet.close(ctx))
 	h.lingering.Wait()
 	h.store.Close()
 	return err
@@ -195,6 +207,7 @@ type View struct {
 	Flights  singleflight.Stats
 	Memory   memory.Stats
 	Index    memory.IndexStats
+	Fleet    *redis.Stats // nil for an instance by itself
 	// Lingering counts the closed connections that are read from for another
 	// moment, so that their clients see the answer.
 	Lingering int64
@@ -202,8 +215,13 @@ type View struct {
 
 // View returns the counters at this moment.
 func (h *Handler) View() View {
-	return View{
+	v := View{
 		Requests: h.counts.sum(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
 		Lingering: h.lingerers.Load(),
 	}
+	if h.fleet != nil {
+		st := h.fleet.engine.Stats()
+		v.Fleet = &st
+	}
+	return v
 }

@@ -15,34 +15,34 @@ import (
 // Content-Location name on the same origin, and of the groups that they or the
 // answer name (RFC 9875).
 func (c *call) invalidate(resp *upstream.Response) {
-	c.h.epochs.Bump(c.key.resource)
+	struck := []uint64{c.key.resource}
 	if c.found != nil {
-		for _, tag := range c.found.tags {
-			c.h.epochs.Bump(tag)
-		}
+		struck = append(struck, c.found.tags...)
 	}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if t, ok := c.target.resolve(resp.Fields.Get(name)); ok {
-			c.h.invalidateTarget(t)
+			struck = append(struck, c.h.resourcesOf(t)...)
 		}
 	}
-	for _, group := range cache.InvalidatedGroups(c.method, resp.Status, resp.Fields) {
-		c.h.epochs.Bump(tagOf(c.target, group))
+	struck = append(struck, tagsOf(c.target, cache.InvalidatedGroups(c.method, resp.Status, resp.Fields))...)
+	if err := c.h.strike(struck); err != nil {
+		c.route.logFailure(c.h.log, "the fleet was not told of an invalidation", c.method, c.target, err)
 	}
 }
 
-// invalidateTarget does so for a GET of another target.
-func (h *Handler) invalidateTarget(t target) {
+// resourcesOf returns the place in the epochs of what a GET of another target is
+// about, if there is a route for it.
+func (h *Handler) resourcesOf(t target) []uint64 {
 	r := h.routes.match(t.host, t.path)
 	if r == nil {
-		return
+		return nil
 	}
 	if r.Query != nil {
 		t, _ = t.withQuery(r.Query, nil)
 	}
 	var k keys
 	k.build(r, t, nil)
-	h.epochs.Bump(k.resource)
+	return []uint64{k.resource}
 }
 
 // resolve returns the target that a reference in an answer names, where it is

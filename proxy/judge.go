@@ -51,9 +51,16 @@ func (j *job) remember(hd *head) {
 	case hd.reason == cache.RangeTooLarge:
 		j.h.mark(j.key.bytes, large)
 	case hd.reason == cache.RequestNoStore || !speaksOfResource(hd.meta.Status):
-	case hasCredentials(j.fields):
-		j.h.mark(j.key.bytes, personal)
 	default:
+		j.markUncacheable()
+	}
+}
+
+// markUncacheable notes that answers to such requests cannot be shared.
+func (j *job) markUncacheable() {
+	if hasCredentials(j.fields) {
+		j.h.mark(j.key.bytes, personal)
+	} else {
 		j.h.mark(j.key.bytes, unshared)
 	}
 }

@@ -99,12 +99,18 @@ func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cach
 // isValid reports whether neither the entry's resource nor one of its groups
 // was invalidated since the fill that made it began.
 func (h *Handler) isValid(e *entry) bool {
-	for _, tag := range e.tags {
-		if !h.epochs.Valid(tag, e.Epoch) {
+	return h.isCurrent(e.resource, e.tags, e.Epoch)
+}
+
+// isCurrent reports whether neither a resource nor any of the tags was struck
+// since the tick born.
+func (h *Handler) isCurrent(resource uint64, tags []uint64, born uint64) bool {
+	for _, tag := range tags {
+		if !h.epochs.Valid(tag, born) {
 			return false
 		}
 	}
-	return h.epochs.Valid(e.resource, e.Epoch)
+	return h.epochs.Valid(resource, born)
 }
 
 // isOutdated reports whether a group of a fill's response was invalidated since

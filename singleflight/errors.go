@@ -71,7 +71,8 @@ type finalError struct{ error }
 
 func (e finalError) Unwrap() error { return e.error }
 
-func isFinal(err error) bool {
+// IsFinal says whether err, or one that it wraps, was marked by Final.
+func IsFinal(err error) bool {
 	var f finalError
 	return errors.As(err, &f)
 }

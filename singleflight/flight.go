@@ -77,7 +77,7 @@ func (f *flight[H]) call(w *Writer[H], fill Fill[H]) (err error) {
 	// The fill ends the log as it returns, so that what Lead has reading from
 	// it can end before Lead does.
 	return f.g.o.Locker.Lead(f.ctx, f.key, w, func(ctx context.Context, w *Writer[H]) (err error) {
-		defer func() { f.conclude(err) }()
+		defer func() { w.f.conclude(err) }() // of this flight, or of one that runs apart
 		defer f.recoverTo(&err)
 		return fill(ctx, w)
 	})
@@ -152,7 +152,7 @@ func (f *flight[H]) because(err error) error {
 // elect makes a waiting reader the leader and gives its fill. Readers whose
 // fill has been tried wait on, without one.
 func (f *flight[H]) elect(err error) Fill[H] {
-	if f.elections >= f.g.o.Elections || isFinal(err) || f.ctx.Err() != nil {
+	if f.elections >= f.g.o.Elections || IsFinal(err) || f.ctx.Err() != nil {
 		return nil
 	}
 	for _, r := range f.readers {

@@ -203,3 +203,81 @@ func TestLocker(t *testing.T) {
 		})
 	}
 }
+
+// lockerFunc is a Locker.
+type lockerFunc func(ctx context.Context, key string, w *Writer[string], fill Fill[string]) error
+
+func (f lockerFunc) Lead(ctx context.Context, key string, w *Writer[string], fill Fill[string]) error {
+	return f(ctx, key, w, fill)
+}
+
+// TestLockerApart: a fill that a Locker runs in a flight of a second group ends
+// that flight, not the one that it copies to.
+func TestLockerApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		apart := newGroup(t, Options[string]{})
+		g := newGroup(t, Options[string]{Locker: lockerFunc(func(ctx context.Context, key string, w *Writer[string], fill Fill[string]) error {
+			w.Head("head", Store)
+			r, err := apart.Join(key, fill)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			if _, _, err := r.Wait(ctx); err != nil {
+				return err
+			}
+			time.Sleep(time.Second) // the fill has long returned
+			_, err = r.WriteTo(w)
+			return err
+		})})
+		rs := crowd(t, g, "k", 3, same(func(_ context.Context, w *Writer[string]) error {
+			w.Head("head", Store)
+			_, err := io.WriteString(w, "whole")
+			return err
+		}))
+		if n := count(rs, func(r result) bool { return r.body == "whole" && r.err == nil }); n != 3 {
+			t.Errorf("%+v", rs)
+		}
+	})
+}
+
+// TestReadWithin: a reader that has something else to do is told when nothing
+// has come; Abort ends a body for it before the fill returns.
+func TestReadWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, Options[string]{})
+		r, err := g.Join("k", func(ctx context.Context, w *Writer[string]) error {
+			w.Abort(errBroken) // nothing to abort yet
+			w.Head("head", Store)
+			time.Sleep(time.Second)
+			io.WriteString(w, "some")
+			time.Sleep(time.Second)
+			w.Abort(errBroken)
+			return pause(ctx, time.Hour)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, outcome, err := r.Wait(t.Context()); outcome != Ready {
+			t.Fatal(outcome, err)
+		}
+		began, b := time.Now(), make([]byte, 10)
+		for i, want := range []struct {
+			within, at time.Duration
+			n          int
+			err        error
+		}{
+			{0, 0, 0, nil}, {300 * time.Millisecond, 300 * time.Millisecond, 0, nil},
+			{time.Minute, time.Second, 4, nil}, {0, time.Second, 0, nil}, {time.Minute, 2 * time.Second, 0, errBroken},
+		} {
+			n, err := r.ReadWithin(b, want.within)
+			if n != want.n || !errors.Is(err, want.err) || time.Since(began) != want.at {
+				t.Errorf("read %d: %d, %v after %v", i, n, err, time.Since(began))
+			}
+		}
+		if s := g.Stats(); s.Silent != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}

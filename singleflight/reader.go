@@ -111,8 +111,22 @@ func (r *Reader[H]) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	b, err := r.next()
+	b, err := r.next(r.f.g.o.ReadWait)
+	if errors.Is(err, ErrSilent) {
+		r.f.s.n.silent.Add(1)
+	}
 	r.pending = copy(p, b)
+	return r.pending, err
+}
+
+// ReadWithin is Read for who has something else to do while no bytes come: it
+// waits at most d for some, and then returns 0 and nil.
+func (r *Reader[H]) ReadWithin(p []byte, d time.Duration) (int, error) {
+	b, err := r.next(d)
+	r.pending = copy(p, b)
+	if errors.Is(err, ErrSilent) {
+		err = nil
+	}
 	return r.pending, err
 }
 
@@ -123,9 +137,12 @@ func (r *Reader[H]) Read(p []byte) (int, error) {
 func (r *Reader[H]) WriteTo(w io.Writer) (int64, error) {
 	var total int64
 	for {
-		b, err := r.next()
+		b, err := r.next(r.f.g.o.ReadWait)
 		if errors.Is(err, io.EOF) {
 			return total, nil
+		}
+		if errors.Is(err, ErrSilent) {
+			r.f.s.n.silent.Add(1)
 		}
 		if err != nil {
 			return total, err
@@ -165,8 +182,8 @@ func (r *Reader[H]) Close() {
 }
 
 // next moves the cursor past what was used and gives the bytes there, waiting
-// for some at most ReadWait.
-func (r *Reader[H]) next() ([]byte, error) {
+// for some at most the given time.
+func (r *Reader[H]) next(wait time.Duration) ([]byte, error) {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -190,10 +207,9 @@ func (r *Reader[H]) next() ([]byte, error) {
 			return nil, f.err
 		}
 		if late == nil {
-			late = r.lateAfter(f.g.o.ReadWait)
+			late = r.lateAfter(wait)
 		}
 		if !r.sleep(nil, late) {
-			f.s.n.silent.Add(1)
 			return nil, ErrSilent
 		}
 	}

@@ -187,6 +187,18 @@ func (w *Writer[H]) End() error {
 	return f.err
 }
 
+// Abort ends a body that cannot be completed, as the fill's return with err
+// does, for who calls a fill from within one. Before Head and after End it does
+// nothing.
+func (w *Writer[H]) Abort(err error) {
+	f := w.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w.in(streaming) == nil {
+		f.endBody(err)
+	}
+}
+
 // Body gives the whole body in one piece, after End; nil before, and nil where
 // the flight passed it on without keeping it. It is a copy unless the body
 // fills its buffer exactly, as it does after Grow. The caller may keep it and

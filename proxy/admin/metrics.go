@@ -22,6 +22,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.requests(st)
 	m.flights(st)
 	m.memory(st)
+	m.fleet(st)
 	m.upstreams(st)
 }
 
@@ -102,6 +103,36 @@ func (m metrics) memory(st State) {
 	m.gauge("index_entries", "Vary records and marks of what could not be shared.", float64(x.Entries))
 	m.gauge("index_limit", "Bound on them.", float64(x.Limit))
 	m.counter("index_evicted_total", "Those that made room for others before their time.", x.Evicted)
+}
+
+func (m metrics) fleet(st State) {
+	f := st.Proxy.Fleet
+	if f == nil {
+		return
+	}
+	for _, n := range f.Nodes {
+		node, up := label{"node", n.Address}, 0.0
+		if n.Up {
+			up = 1
+		}
+		m.gauge("fleet_node_up", "Whether a node of the fleet's engine is in use.", up, node)
+		m.gauge("fleet_node_calls", "Calls of the node under way.", float64(n.Calls), node)
+	}
+	m.gauge("fleet_leases", "Leases held, or being asked for.", float64(f.Leading))
+	m.gauge("fleet_follows", "Fills of other instances being followed.", float64(f.Following))
+	m.gauge("fleet_buffered_bytes", "Bytes on their way from and to the engine.", float64(f.Buffered))
+	for _, e := range []struct {
+		event string
+		n     int64
+	}{
+		{"taken", f.Taken}, {"held_elsewhere", f.HeldElsewhere}, {"lost", f.Lost}, {"fenced_off", f.FencedOff},
+		{"followed", f.Followed}, {"found", f.Hits}, {"taken_over", f.TakenOver}, {"fallback", f.Fallbacks},
+		{"overload", f.Overloads}, {"bad_value", f.BadValues}, {"error", f.Errors}, {"invalidation", f.Invalidations},
+	} {
+		m.counter("fleet_events_total", "What happened between this instance and the fleet's engine.", uint64(e.n), label{"event", e.event})
+	}
+	m.counter("fleet_written_bytes_total", "Bytes written to the logs of fills.", uint64(f.Written))
+	m.counter("fleet_read_bytes_total", "Bytes read from them.", uint64(f.Read))
 }
 
 func (m metrics) upstreams(st State) {

@@ -107,6 +107,8 @@ const (
 	NotAdmitted
 	// UpstreamError: there was no response.
 	UpstreamError
+	// Shared: another instance of the fleet had it.
+	Shared
 
 	reasonCount
 )
@@ -155,6 +157,7 @@ var reasons = [reasonCount]struct{ name, forward string }{
 	TooLarge:             {"too-large", "miss"},
 	Truncated:            {"truncated", "miss"},
 	NotAdmitted:          {"not-admitted", "miss"},
+	Shared:               {"shared", ""},
 	UpstreamError:        {"upstream-error", "miss"},
 }
 

@@ -40,7 +40,8 @@ type Config struct {
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"30s" range:"1ms..24h"`
 	// Server bounds what clients may take.
 	Server Server `yaml:"server"`
-	// Cache bounds what is stored and how long requests wait for one another.
+	// Cache bounds what is stored and how long requests wait for one another,
+	// and says what is shared with other instances.
 	Cache Cache `yaml:"cache"`
 	// Upstreams are the pools of servers by name; at least one. A name is made
 	// of letters, digits, '.', '_' and '-', and is at most 64 bytes long.
@@ -96,7 +97,8 @@ type Server struct {
 	MaxConnections int `yaml:"max_connections" default:"65536" range:"1..1048576"`
 }
 
-// Cache bounds the memory tier and the waiting for fills.
+// Cache bounds the memory tier and the waiting for fills, and says what is
+// shared with other instances.
 type Cache struct {
 	// Memory bounds the stored objects in bytes: keys, heads and bodies.
 	// Default 256MiB.
@@ -127,6 +129,8 @@ type Cache struct {
 	// of which 32 must be supported); a response with more is not stored.
 	// Default 64.
 	MaxTags int `yaml:"max_tags" default:"64" range:"32..1024"`
+	// Shared is what a fleet of instances shares. Default nothing.
+	Shared Shared `yaml:"shared" optional:"true"`
 }
 
 // Balance names how an upstream's members share the keys.

@@ -63,7 +63,11 @@ func (d *decoder) value(n *yaml.Node, path string, tag reflect.StructTag, v refl
 	switch {
 	case d.values > maxValues: // decode refuses the file as a whole
 	case isNull(n):
-		d.fault(path, p, "has no value; %s", cmp.Or(writeHint(tag), "write one, or remove the line"))
+		hint := writeHint(tag)
+		if strings.HasSuffix(path, "]") {
+			hint = "" // the tag is the whole list's
+		}
+		d.fault(path, p, "has no value; %s", cmp.Or(hint, "write one, or remove the line"))
 	case n.Style&yaml.TaggedStyle != 0:
 		d.fault(path, p, "has the tag %s; remove the tag", n.Tag)
 	case isLeaf(v.Type()):
@@ -99,7 +103,7 @@ func (d *decoder) fields(n *yaml.Node, path string, tag reflect.StructTag, v ref
 	names := fieldNames(v.Type())
 	if n.Kind != yaml.MappingNode {
 		defaults := ""
-		if tag.Get("optional") != "" {
+		if tag.Get("optional") != "" && !needsOption(v.Type()) {
 			defaults = ", or {} for the defaults"
 		}
 		d.fault(path, placeOf(n), "want keys and values (%s)%s, got %s", strings.Join(names, ", "), defaults, kindOf(n))
@@ -194,6 +198,16 @@ func writeHint(tag reflect.StructTag) string {
 		return "write " + example
 	}
 	return ""
+}
+
+// needsOption reports whether a section cannot be left empty.
+func needsOption(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if writeHint(t.Field(i).Tag) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 type pair struct{ key, value *yaml.Node }

@@ -20,6 +20,7 @@ func TestExampleShowsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := mustParse(t, `
+cache: {shared: {redis: {addresses: ['127.0.0.1:6379']}}}
 upstreams: {app: {servers: [{address: '127.0.0.1:9001'}, {address: '127.0.0.1:9002'}], health_check: {}}}
 routes: [{upstream: app, compress: {}}]`)
 	if !reflect.DeepEqual(got, want) {

@@ -17,14 +17,16 @@ import (
 func parseText(format, text string) (string, error) {
 	switch format {
 	case "listen":
-		return text, checkAddress(text, true)
+		return text, checkAddress(text, true, exampleListen)
 	case "listen-or-off":
 		if text == "" || text == "off" {
 			return "", nil
 		}
-		return text, checkAddress(text, true)
+		return text, checkAddress(text, true, exampleListen)
 	case "address":
-		return text, checkAddress(text, false)
+		return text, checkAddress(text, false, exampleAddress)
+	case "redis-address":
+		return parseRedisAddress(text)
 	case "authority":
 		return text, checkAuthority(text)
 	case "host-pattern":
@@ -39,21 +41,35 @@ func parseText(format, text string) (string, error) {
 		return text, checkParameter(text)
 	case "media-pattern":
 		return parseMediaPattern(text)
+	case "key-prefix":
+		return text, checkKeyPrefix(text)
+	case "server-name":
+		return text, checkServerName(text)
+	case "line":
+		return text, checkLine(text)
 	default:
 		return text, nil
 	}
 }
 
+// What to write for an address of each kind.
+const (
+	exampleListen  = "127.0.0.1:8080 or :8080"
+	exampleAddress = "127.0.0.1:9001 or app.internal:9001"
+	exampleRedis   = "127.0.0.1:6379 or redis.internal:6379"
+)
+
 // checkAddress wants host:port; to listen on, the host may be empty and the
-// port 0.
-func checkAddress(text string, listen bool) error {
-	example := "127.0.0.1:9001 or app.internal:9001"
-	if listen {
-		example = "127.0.0.1:8080 or :8080"
+// port 0. What may be a password is not shown.
+func checkAddress(text string, listen bool, example string) error {
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		rest, _, _ := strings.Cut(text[at+1:], "/")
+		return fmt.Errorf("want host:port alone, got a user before it; write %s", clip(rest))
 	}
 	wrong := fmt.Errorf("want host:port, got %q; write %s", clip(text), example)
 	if _, rest, found := strings.Cut(text, "://"); found {
-		return fmt.Errorf("want host:port, got the URL %q; write %s", clip(text), clip(strings.TrimRight(rest, "/")))
+		rest, _, _ = strings.Cut(rest, "/")
+		return fmt.Errorf("want host:port, got the URL %q; write %s", clip(text), clip(rest))
 	}
 	if ip, err := netip.ParseAddr(text); err == nil && ip.Is6() {
 		return fmt.Errorf("want host:port, got %q; write an IPv6 address in brackets and add the port, as in [%s]:8080", text, text)
@@ -72,9 +88,23 @@ func checkAddress(text string, listen bool) error {
 	return nil
 }
 
+// parseRedisAddress spells an address the one way: keys are placed by it, on
+// every instance of a fleet alike.
+func parseRedisAddress(text string) (string, error) {
+	if err := checkAddress(text, false, exampleRedis); err != nil {
+		return "", err
+	}
+	host, port, _ := net.SplitHostPort(text)
+	port = strings.TrimLeft(port, "0")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return net.JoinHostPort(ip.Unmap().String(), port), nil
+	}
+	return net.JoinHostPort(strings.ToLower(host), port), nil
+}
+
 // checkAuthority wants the content of a Host field (RFC 9110, section 7.2).
 func checkAuthority(text string) error {
-	if text == "" || validHost(strings.Trim(text, "[]")) || checkAddress(text, false) == nil {
+	if text == "" || validHost(strings.Trim(text, "[]")) || checkAddress(text, false, exampleAddress) == nil {
 		return nil
 	}
 	return fmt.Errorf("want a host with or without a port, got %q; write app.internal or app.internal:8080", clip(text))
@@ -99,7 +129,7 @@ func parseHostPattern(text string) (string, error) {
 	case !wildcard && validHost(host) && !isIP(host):
 		return host, nil
 	}
-	if checkAddress(host, false) == nil {
+	if checkAddress(host, false, exampleAddress) == nil {
 		bare := host[:strings.LastIndexByte(host, ':')]
 		return "", fmt.Errorf("want a host without a port, got %q; write %s", clip(text), clip(bare))
 	}
@@ -212,6 +242,35 @@ func parseMediaPattern(text string) (string, error) {
 		return "", fmt.Errorf("want a media type such as text/html, text/* or */*+json, got %q", clip(text))
 	}
 	return pattern, nil
+}
+
+func checkKeyPrefix(text string) error {
+	if text == "" || len(text) > 64 || !madeOf(text, "._-:/") {
+		return fmt.Errorf("want 1 to 64 letters, digits, '.', '_', '-', ':' and '/', got %q", clip(text))
+	}
+	return nil
+}
+
+// checkServerName wants a name that a certificate can hold (RFC 9525, section
+// 6.1), or none.
+func checkServerName(text string) error {
+	switch {
+	case text == "" || validHost(text):
+		return nil
+	case checkAddress(text, false, exampleAddress) == nil:
+		host, _, _ := net.SplitHostPort(text)
+		return fmt.Errorf("want a host without a port, got %q; write %s", clip(text), clip(host))
+	}
+	return fmt.Errorf("want a host name or an IP address, got %q; write redis.internal", clip(text))
+}
+
+// checkLine wants what fits on one line. It may be a secret, so the fault does
+// not show it.
+func checkLine(text string) error {
+	if at := strings.IndexFunc(text, unicode.IsControl); at >= 0 {
+		return fmt.Errorf("want a text without control characters, got one after %d bytes; write it on one line, without | or >", at)
+	}
+	return nil
 }
 
 func parseKeyPart(text string) (KeyPart, error) {

@@ -205,7 +205,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(example)
 	f.Add([]byte(minimalFile))
 	f.Add([]byte(routeOf(fullRoute)))
-	for _, tt := range slices.Concat(faulty, faultyRoutes) {
+	f.Add([]byte(sharedOf(fullShared)))
+	for _, tt := range slices.Concat(faulty, faultyRoutes, faultyShared) {
 		if len(tt.text) < maxFile {
 			f.Add([]byte(tt.text))
 		}
@@ -216,6 +217,7 @@ func FuzzParse(f *testing.F) {
 			if len(c.Upstreams) == 0 || len(c.Routes) == 0 || c.Cache.MaxObjectSize > c.Cache.Memory {
 				t.Errorf("valid, but %+v", c)
 			}
+			checkShared(t, c.Cache)
 			for _, r := range c.Routes {
 				if len(c.Upstreams[r.Upstream].Servers) == 0 {
 					t.Errorf("route to nowhere: %+v", r)

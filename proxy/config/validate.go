@@ -12,6 +12,9 @@ func derive(d *decoder, c *Config) {
 	if !d.written("cache.max_object_size") {
 		c.Cache.MaxObjectSize = min(c.Cache.MaxObjectSize, c.Cache.Memory)
 	}
+	if shared := &c.Cache.Shared; !d.written("cache.shared.max_object_size") {
+		shared.MaxObjectSize = min(shared.MaxObjectSize, c.Cache.MaxObjectSize)
+	}
 	for name, u := range c.Upstreams {
 		check := &u.HealthCheck
 		if !d.written(join("upstreams", name) + ".health_check.timeout") {
@@ -43,6 +46,7 @@ func validate(d *decoder, c Config) {
 	if d.sound("cache.memory", "cache.max_object_size") && c.Cache.MaxObjectSize > c.Cache.Memory {
 		d.faultAt("cache.max_object_size", "is more than cache.memory; write at most that")
 	}
+	validateShared(d, c.Cache)
 	for name, u := range c.Upstreams {
 		path := join("upstreams", name)
 		validateMembers(d, path+".servers", u.Servers)

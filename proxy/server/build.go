@@ -78,6 +78,11 @@ func handlerOptions(cfg config.Config, pools map[string]*upstream.Pool, log *slo
 		WriteTimeout:   cfg.Server.WriteTimeout,
 		Log:            log,
 	}
+	shared, err := sharedOf(cfg.Cache.Shared)
+	if err != nil {
+		return o, err
+	}
+	o.Shared = shared
 	for _, r := range cfg.Routes {
 		route, err := routeOf(r, cfg.Cache, pools)
 		if err != nil {

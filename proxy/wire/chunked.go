@@ -91,7 +91,7 @@ func (c *ChunkedReader) chunkSize() (int64, error) {
 		size = size<<4 | int64(d)
 	}
 	extensions := TrimSpace(string(line[digits:]))
-	if digits == 0 || extensions != "" && (extensions[0] != ';' || !isFieldValue(extensions)) {
+	if digits == 0 || extensions != "" && (extensions[0] != ';' || !IsFieldValue(extensions)) {
 		return 0, fmt.Errorf("%w: size line %.40q", ErrChunk, line)
 	}
 	return size, nil

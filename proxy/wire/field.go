@@ -182,7 +182,7 @@ func ParseFields(dst Fields, block string) (Fields, error) {
 			return dst, fmt.Errorf("%w: %.60q has no valid name", ErrField, line)
 		}
 		value := TrimSpace(line[colon+1:])
-		if !isFieldValue(value) {
+		if !IsFieldValue(value) {
 			return dst, fmt.Errorf("%w: control byte in the value of %.60q", ErrField, line[:colon])
 		}
 		dst = append(dst, Field{Name: line[:colon], Value: value})
@@ -209,9 +209,10 @@ func IsToken(s string) bool {
 	return s != ""
 }
 
-// isFieldValue reports whether s has no control bytes but tabs. It looks at
+// IsFieldValue reports whether s has no control bytes but tabs, as a field's
+// value must not (RFC 9110, section 5.5). It looks at
 // eight bytes at a time and slows down where one of them looks like one.
-func isFieldValue(s string) bool {
+func IsFieldValue(s string) bool {
 	for len(s) >= 8 {
 		if mayHoldControl(word(s)) {
 			break

@@ -184,7 +184,7 @@ func TestFieldValueByteByByte(t *testing.T) {
 				b := []byte(strings.Repeat("\xff", size))
 				b[at] = byte(c)
 				want := c >= ' ' && c != 0x7f || c == '\t'
-				if got := isFieldValue(string(b)); got != want {
+				if got := IsFieldValue(string(b)); got != want {
 					t.Fatalf("%q: got %v", b, got)
 				}
 			}

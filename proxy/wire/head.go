@@ -111,7 +111,7 @@ func parseStatusLine(line string) (ResponseHead, error) {
 		}
 		status = status*10 + int(code[i]-'0')
 	}
-	if minor < '0' || minor > '9' || status < 100 || reason != "" && reason[0] != ' ' || !isFieldValue(reason) {
+	if minor < '0' || minor > '9' || status < 100 || reason != "" && reason[0] != ' ' || !IsFieldValue(reason) {
 		return ResponseHead{}, fmt.Errorf("%w: status line %.60q", ErrHead, line)
 	}
 	return ResponseHead{Minor: int(minor - '0'), Status: status}, nil

@@ -101,6 +101,24 @@ func (e *Epochs) Bump(hash uint64) {
 	b.hashes[oldest].Store(hash)
 }
 
+// BumpAll invalidates everything that was born before.
+func (e *Epochs) BumpAll() {
+	for i := range e.locks {
+		e.locks[i].Lock()
+		defer e.locks[i].Unlock()
+	}
+	t := e.tick.Add(1)
+	for i := range e.buckets {
+		b := &e.buckets[i]
+		b.floor.Store(t)
+		for way := range b.hashes {
+			if b.hashes[way].Load() != 0 {
+				b.ticks[way].Store(t)
+			}
+		}
+	}
+}
+
 func (e *Epochs) bucket(hash uint64) *epochBucket {
 	return &e.buckets[hash&uint64(len(e.buckets)-1)]
 }

@@ -1,0 +1,263 @@
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"ringfence/proxy/cache"
+	"ringfence/proxy/wire"
+	"ringfence/singleflight"
+	"ringfence/singleflight/redis"
+)
+
+// fleet is what this instance shares with others: an engine, and the fills that
+// go through it.
+type fleet struct {
+	engine *redis.Engine
+	locker *redis.Locker[*head]
+}
+
+// joinFleet connects a handler to the engine that o describes, in the
+// background.
+func (h *Handler) joinFleet(o redis.Options, flights singleflight.Options[*head]) error {
+	o.Tier = tier{h}
+	o.PrivateMemory = h.opts.UncacheableTTL
+	o.OnNode = func(address string, up bool, err error) {
+		if up {
+			h.log.Info("the fleet's engine is in use", "node", address)
+			return
+		}
+		h.log.Warn("the fleet's engine is away: instances fill by themselves", "node", address, "error", err)
+	}
+	engine, err := redis.Open(o)
+	if err != nil {
+		return err
+	}
+	h.fleet = &fleet{engine: engine, locker: redis.NewLocker[*head](engine, nil, flights)}
+	return nil
+}
+
+// close ends what joinFleet began, once no fill goes through it any more.
+func (f *fleet) close(ctx context.Context) error {
+	if f == nil {
+		return nil
+	}
+	err := f.locker.Close(ctx)
+	f.engine.Close()
+	return err
+}
+
+// tier applies the fleet's invalidations to the handler's own store.
+type tier struct{ h *Handler }
+
+// Apply implements redis.Tier. A tag is the hash that the epochs know it by.
+func (t tier) Apply(tags []string) {
+	for _, tag := range tags {
+		if len(tag) == 8 {
+			t.h.epochs.Bump(binary.BigEndian.Uint64([]byte(tag)))
+		}
+	}
+}
+
+// Drop implements redis.Tier.
+func (t tier) Drop() { t.h.epochs.BumpAll() }
+
+// Now implements redis.Tier.
+func (t tier) Now() uint64 { return t.h.epochs.Now() }
+
+// invalidateTimeout bounds how long an unsafe request's client waits until all
+// instances have confirmed what it invalidates.
+const invalidateTimeout = time.Second
+
+// strike makes stored responses unusable here, and in the fleet.
+func (h *Handler) strike(hashes []uint64) error {
+	for _, hash := range hashes {
+		h.epochs.Bump(hash)
+	}
+	if h.fleet == nil {
+		return nil
+	}
+	tags := make([]string, len(hashes))
+	for i, hash := range hashes {
+		tags[i] = string(binary.BigEndian.AppendUint64(nil, hash))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), invalidateTimeout)
+	defer cancel()
+	return h.fleet.engine.Invalidate(ctx, tags)
+}
+
+// errOfNoUse says that what the fleet has does not answer the request.
+var errOfNoUse = errors.New("of no use to this request")
+
+// shared is the codec of one fill: what it tells other instances of a head, and
+// what it makes of theirs.
+type shared struct {
+	j       *job
+	began   time.Time
+	decoded *head // the last one that readers may have been given
+}
+
+// lead fills w from the fleet, or for it.
+func (f *fleet) lead(ctx context.Context, j *job, w *singleflight.Writer[*head]) error {
+	s := &shared{j: j, began: time.Now()}
+	err := f.locker.LeadAs(ctx, j.fleetKey(), w, j.ask, s)
+	if s.decoded != nil {
+		s.decoded.whole.end(nil) // it was not kept
+	}
+	if errors.Is(err, redis.ErrPrivate) {
+		j.markUncacheable()
+	}
+	return err
+}
+
+// Encode implements redis.Codec.
+func (s *shared) Encode(hd *head) redis.Head {
+	m, length, variant, body := &hd.meta, hd.length, hd.variant, []byte(nil)
+	if hd.entry != nil {
+		// A body of no bytes is one as well.
+		m, body, variant = &hd.entry.Meta, hd.entry.Body[:len(hd.entry.Body):len(hd.entry.Body)], hd.entry.variant
+		length = int64(len(body))
+	}
+	now := time.Now()
+	out := redis.Head{
+		Bytes:    encodeHead(m.Status, m.Age(now), variant, m.Fields),
+		Identity: identityOf(m, length),
+		Length:   max(length, wire.Chunked),
+		Body:     body,
+	}
+	if hd.reason == cache.None {
+		out.Keep = m.KeepFor(now)
+	}
+	return out
+}
+
+// identityOf is the same for two responses of which one may go on where the
+// other ended.
+func identityOf(m *cache.Meta, length int64) uint64 {
+	b := strconv.AppendInt(nil, int64(m.Status), 10)
+	b = strconv.AppendInt(append(b, ' '), max(length, wire.Chunked), 10)
+	b = appendPart(b, m.ETag)
+	b = appendPart(b, m.LastModified)
+	coding, _ := m.Fields.Joined("Content-Encoding")
+	return xxhash.Sum64(appendPart(b, coding))
+}
+
+// Decode implements redis.Codec.
+func (s *shared) Decode(st redis.Stored) (*head, error) {
+	j, now := s.j, time.Now()
+	status, age, variant, fields, err := decodeHead(string(st.Bytes))
+	if err != nil {
+		return nil, err
+	}
+	age += st.Age
+	fields = append(fields, wire.Field{Name: "Age", Value: strconv.FormatInt(int64((age+time.Second-1)/time.Second), 10)})
+	hd := &head{
+		length: st.Length, born: min(st.Born, j.born), variant: variant, copied: true,
+		whole: &whole{ended: make(chan struct{})},
+	}
+	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, status, fields, now, now)
+	hd.tags = tagsOf(j.target, hd.meta.Groups)
+	if !j.h.isCurrent(j.key.resource, hd.tags, hd.born) {
+		return nil, errOfNoUse
+	}
+	// What was asked for after this request came is as good as an answer of its
+	// own; what is older must be what Decide would serve.
+	hd.stored = st.Age > now.Sub(s.began)
+	o := &cache.Object{Meta: hd.meta}
+	switch {
+	case !hd.stored:
+	case j.renewal && j.found != nil && age >= j.found.Age(now)-time.Second,
+		hd.reason != cache.None, cache.Decide(o, j.rq, now).Action != cache.Serve:
+		return nil, errOfNoUse
+	}
+	if hd.reason == cache.None {
+		j.h.rememberVary(&j.key, hd.meta.Vary)
+	}
+	j.found.noteAttempt(cache.FailsUpstream(hd.meta))
+	s.decoded = hd
+	return hd, j.makeHead(&hd.shared, status, hd.meta.Fields, frame(hd.length))
+}
+
+// Keep implements redis.Codec. Another variant than the request's is left to
+// those who ask for it.
+func (s *shared) Keep(hd *head, body []byte) {
+	hd.whole.end(body)
+	if hd.reason != cache.None || !s.j.selects(hd) {
+		return
+	}
+	if err := s.j.keep(hd.meta, body, hd.born, 0); err != nil {
+		s.j.h.log.Warn("a response of the fleet was not stored", "target", s.j.target.raw, "error", err)
+	}
+}
+
+// selects reports whether a response is the variant that the job's request
+// selects.
+func (j *job) selects(hd *head) bool {
+	return string(cache.AppendVariant(nil, hd.meta.Vary, j.fields)) == hd.variant
+}
+
+// encodeHead returns a head in the form in which instances exchange it.
+func encodeHead(status int, age time.Duration, variant string, fields wire.Fields) []byte {
+	dst := binary.AppendUvarint(nil, uint64(status))
+	dst = binary.AppendUvarint(dst, uint64(max(age, 0)))
+	dst = appendPart(dst, variant)
+	for _, f := range fields {
+		dst = appendPart(appendPart(dst, f.Name), f.Value)
+	}
+	return dst
+}
+
+var errForeignHead = errors.New("not a head of the fleet")
+
+// decodeHead is the reverse. The strings share s.
+func decodeHead(s string) (status int, age time.Duration, variant string, fields wire.Fields, err error) {
+	r := parts{rest: s}
+	st, ns := r.number(), r.number()
+	variant = r.text()
+	for r.rest != "" && !r.bad {
+		fields = append(fields, wire.Field{Name: r.text(), Value: r.text()})
+	}
+	if r.bad || st < 200 || st > 999 || ns > uint64(100*365*24*time.Hour) {
+		return 0, 0, "", nil, errForeignHead
+	}
+	for _, f := range fields {
+		if !wire.IsToken(f.Name) || !wire.IsFieldValue(f.Value) {
+			return 0, 0, "", nil, fmt.Errorf("%w: field %.40q", errForeignHead, f.Name)
+		}
+	}
+	return int(st), time.Duration(ns), variant, fields, nil
+}
+
+// parts reads what appendPart and binary.AppendUvarint have written.
+type parts struct {
+	rest string
+	bad  bool
+}
+
+func (p *parts) number() uint64 {
+	b := []byte(p.rest[:min(len(p.rest), binary.MaxVarintLen64)])
+	v, n := binary.Uvarint(b)
+	if n <= 0 {
+		p.bad, p.rest = true, ""
+		return 0
+	}
+	p.rest = p.rest[n:]
+	return v
+}
+
+func (p *parts) text() string {
+	n := p.number()
+	if n > uint64(len(p.rest)) {
+		p.bad, p.rest = true, ""
+		return ""
+	}
+	t := p.rest[:n]
+	p.rest = p.rest[n:]
+	return t
+}

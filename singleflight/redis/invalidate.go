@@ -1,0 +1,65 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrNotConfirmed is what Invalidate returns where an instance that counts as
+// alive has not confirmed in time.
+var ErrNotConfirmed = errors.New("redis: not all instances have confirmed")
+
+// Invalidate makes what carries one of the tags unusable in the whole fleet. It
+// returns nil when each live instance, this one too, has applied it to its Tier
+// and confirmed, so that nobody asks for anything after that and is given what
+// was filled before; not even from a fill that is under way. An instance that
+// is cut off counts as alive for 3 s more, and applies what it missed, or drops
+// all it has, before it uses the engine again. For 3 s after the engine was
+// first used, or has lost its data, it waits for instances that it does not
+// know of.
+//
+// It waits at most until ctx ends, and 5 s, and then returns ErrNotConfirmed.
+// Where a node could not be told it says so, too; the others have been told.
+// Nothing is sent again later: the caller may repeat it.
+func (e *Engine) Invalidate(ctx context.Context, tags []string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	e.n.invalidations.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, instanceTTL+2*time.Second)
+	defer cancel()
+	faults := make([]error, len(e.nodes))
+	var all sync.WaitGroup
+	for i, n := range e.nodes {
+		all.Go(func() { faults[i] = n.invalidate(ctx, tags) })
+	}
+	all.Wait()
+	return errors.Join(faults...)
+}
+
+func (n *node) invalidate(ctx context.Context, tags []string) error {
+	v, err := n.eval(ctx, 0, scriptBump, n.line.keys, []string{number(lineLimit), number(newLineID()), packTags(tags)})
+	if err != nil {
+		return fmt.Errorf("redis: invalidate: %w", err)
+	}
+	line, at := v.at(0).s, v.at(1).s
+	n.poke()
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		if v, err = n.eval(ctx, 0, scriptLaggards, n.line.keys, []string{line, at, millis(instanceTTL)}); err != nil {
+			return fmt.Errorf("redis: invalidate: %w: %w", ErrNotConfirmed, err)
+		}
+		if v.at(1).n == 0 {
+			return nil
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("redis: invalidate: %w: %d of %d on node %s", ErrNotConfirmed, v.at(1).n, v.at(0).n, n.name)
+		case <-t.C:
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ringfence/singleflight"
+)
+
+// TestInvalidate: once it has returned, nobody is served what was filled
+// before, wherever that is.
+func TestInvalidate(t *testing.T) {
+	s := startServer(t)
+	all := fleet(t, 3, Options{}, s)
+	s.old(all[0])
+	tagged := func(body string, toHead, toPiece time.Duration) singleflight.Fill[*page] {
+		return give(page{Name: "n", Length: -1, Keep: time.Minute, ETag: body, Tags: []string{"a", "b"}}, singleflight.Store, toHead, toPiece, []byte(body))
+	}
+	ctx := context.Background()
+	for i, tags := range [][]string{{"b"}, {"x", "a"}} {
+		old, fresh := fmt.Sprint("old", i), fmt.Sprint("new", i)
+		all[0].get("k"+old, tagged(old, 0, 0))
+		// One more is under way, its head published or not, when it falls.
+		slow := make(chan result, 2)
+		go func() { slow <- all[0].get("before"+old, tagged(old, 400*time.Millisecond, 0)) }()
+		go func() { slow <- all[0].get("after"+old, tagged(old, 0, 400*time.Millisecond)) }()
+		pauseFor(100 * time.Millisecond)
+		began := time.Now()
+		if err := all[1].e.Invalidate(ctx, tags); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("confirmed after %v", took)
+		}
+		for j, in := range all {
+			if in.tier.Now() == 0 {
+				t.Errorf("instance %d has not applied it", j)
+			}
+		}
+		for _, key := range []string{"k", "before", "after"} {
+			if r := all[2].get(key+old, tagged(fresh, 0, 0)); string(r.body) != fresh {
+				t.Errorf("%s: %q %v after the invalidation", key, r.body, r.err)
+			}
+		}
+		for range 2 {
+			if r := <-slow; string(r.body) != old {
+				t.Errorf("%q, %v for who asked before", r.body, r.err)
+			}
+		}
+		for _, key := range []string{"k", "before", "after"} {
+			was := fills(all)
+			if r := all[1].get(key+old, tagged("third", 0, 0)); string(r.body) != fresh || fills(all) != was {
+				t.Errorf("%s: %q %v later", key, r.body, r.err)
+			}
+		}
+	}
+	// What has none of the tags stays.
+	all[0].get("other", give(plain, singleflight.Store, 0, 0, []byte("kept")))
+	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	if r := all[1].get("other", tagged("?", 0, 0)); string(r.body) != "kept" {
+		t.Errorf("%q", r.body)
+	}
+	if all[0].tier.drops+all[1].tier.drops+all[2].tier.drops != 0 {
+		t.Error("dropped all without need")
+	}
+}
+
+// old makes the line of invalidations as old as one that has all who live.
+func (s *server) old(in *instance) {
+	s.must("HSET", in.e.nodes[0].line.keys[1], "born", "0")
+}
+
+// TestConfirmation: an instance that lives and does not apply it is waited for;
+// one that is gone is not, for long.
+func TestConfirmation(t *testing.T) {
+	s := startServer(t)
+	all := fleet(t, 2, Options{}, s)
+	ctx := context.Background()
+	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(s.began) < instanceTTL {
+		t.Errorf("on a new line: %v after %v", err, time.Since(s.began))
+	}
+	keys := all[1].e.nodes[0].line.keys
+	// A third that lives, for as long as it says, and applies nothing.
+	beat := func(ttl time.Duration) {
+		b, err := dial(&all[0].e.o, []string{s.addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.close()
+		p := all[1].e.nodes[0].line.position()
+		if _, err := b.eval(ctx, scriptSync, keys, []string{"deaf", number(p.line), "0", "1", millis(ttl)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	beat(time.Minute)
+	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	if err := all[0].e.Invalidate(short, []string{"a"}); !errors.Is(err, ErrNotConfirmed) || !strings.Contains(err.Error(), "1 of 3") {
+		t.Errorf("with a deaf instance: %v", err)
+	}
+	beat(300 * time.Millisecond)
+	began := time.Now()
+	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(began) < 100*time.Millisecond {
+		t.Errorf("with one that is gone: %v after %v", err, time.Since(began))
+	}
+	all[1].closeNow()
+	began = time.Now()
+	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(began) > time.Second {
+		t.Errorf("with one that said good-bye: %v after %v", err, time.Since(began))
+	}
+	s.kill()
+	if err := all[0].e.Invalidate(ctx, []string{"a"}); err == nil {
+		t.Error("confirmed without an engine")
+	}
+}
+
+// TestCatchUp: an instance that was cut off applies what it missed before it
+// uses the engine again; where that cannot be known any more it drops all.
+func TestCatchUp(t *testing.T) {
+	s := startServer(t)
+	all := fleet(t, 1, Options{Timeout: 100 * time.Millisecond, LeaseTTL: 400 * time.Millisecond}, s)
+	n := all[0].e.nodes[0]
+	bump := func(tags ...string) {
+		b, err := dial(&all[0].e.o, []string{s.addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.close()
+		if _, err := b.eval(context.Background(), scriptBump, n.line.keys, []string{"8192", "5", packTags(tags)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut := func() *link {
+		l := n.link.Load()
+		for range fall {
+			n.observe(l, errors.New("cut off"))
+		}
+		return l
+	}
+	cut()
+	for i := range 600 {
+		bump(fmt.Sprint(i))
+	}
+	eventually(t, 5*time.Second, "caught up", func() bool { return n.link.Load() != nil && n.line.position().at == 600 })
+	if all[0].tier.tags["0"] == 0 || all[0].tier.tags["599"] == 0 || all[0].tier.drops != 0 {
+		t.Errorf("%d tags, %d drops", len(all[0].tier.tags), all[0].tier.drops)
+	}
+	// The line has been cut to what is after the instance's place.
+	s.must("XTRIM", n.line.keys[0], "MAXLEN", "0")
+	s.must("HSET", n.line.keys[1], "at", "700")
+	eventually(t, 5*time.Second, "dropped", func() bool { return all[0].tier.Now() > 600 })
+	if all[0].tier.drops != 1 || n.line.position().at != 700 {
+		t.Errorf("%d drops, at %d", all[0].tier.drops, n.line.position().at)
+	}
+	// The engine has lost its data a moment ago: nothing was acknowledged
+	// without this instance.
+	was := n.line.position()
+	s.must("FLUSHALL")
+	eventually(t, 5*time.Second, "a new line", func() bool { return n.line.position().line != was.line })
+	if all[0].tier.drops != 1 {
+		t.Errorf("%d drops", all[0].tier.drops)
+	}
+}
+
+func TestLineClock(t *testing.T) {
+	tr := &tier{tags: make(map[string]uint64)}
+	l := newLine("p", tr)
+	l.begin(position{7, 10}, false)
+	for i := uint64(11); i <= 13; i++ {
+		l.apply(i, []string{"a", "b"})
+	}
+	for _, tt := range []struct {
+		p     position
+		clock uint64
+		ok    bool
+	}{
+		{position{7, 9}, 0, false}, {position{8, 11}, 0, false}, {position{0, 0}, 0, false},
+		{position{7, 10}, 0, true}, {position{7, 11}, 2, true}, {position{7, 13}, 6, true}, {position{7, 99}, 6, true},
+	} {
+		if c, ok := l.clock(tt.p); c != tt.clock || ok != tt.ok {
+			t.Errorf("%v: %d, %v", tt.p, c, ok)
+		}
+	}
+	for i := uint64(14); i <= 3*historyLimit; i++ {
+		l.apply(i, nil)
+	}
+	if _, ok := l.clock(position{7, 13}); ok || len(l.clocks) > historyLimit {
+		t.Errorf("%d clocks kept", len(l.clocks))
+	}
+	if c, ok := l.clock(position{7, 3*historyLimit - historyLimit/4}); !ok || c != 6 {
+		t.Error(c, ok)
+	}
+}
+
+func FuzzTags(f *testing.F) {
+	f.Add("")
+	f.Add(packTags([]string{"", "a", strings.Repeat("x", 300)}))
+	f.Add("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
+	f.Fuzz(func(t *testing.T, s string) {
+		tags, err := unpackTags(s)
+		if err != nil {
+			return
+		}
+		again, err := unpackTags(packTags(tags))
+		if err != nil || !slices.Equal(tags, again) {
+			t.Errorf("%q: %q, %v", tags, again, err)
+		}
+	})
+}
