@@ -13,6 +13,7 @@ import (
 	"ringfence/proxy/upstream"
 	"ringfence/proxy/wire"
 	"ringfence/singleflight"
+	"ringfence/singleflight/redis"
 )
 
 // head is what a fill tells its readers before the body: a response's head in
@@ -135,7 +136,7 @@ func (j *job) ask(ctx context.Context, w *singleflight.Writer[*head]) error {
 	resp, requested, err := j.fetch(ctx, j.found)
 	if err == nil && resp.Status == 304 && j.found != nil {
 		var done bool
-		if done, err = j.confirm(w, resp, requested, time.Now()); done {
+		if done, err = j.confirm(ctx, w, resp, requested, time.Now()); done {
 			return err
 		}
 		resp, requested, err = j.fetch(ctx, nil)
@@ -150,7 +151,7 @@ func (j *job) ask(ctx context.Context, w *singleflight.Writer[*head]) error {
 	}
 	// A body that was read to its end is closed already.
 	defer func() { _ = resp.Body.Close() }()
-	return j.publish(w, resp, requested, time.Now())
+	return j.publish(ctx, w, resp, requested, time.Now())
 }
 
 // fetch asks the upstream, on the condition that found no longer stands where
@@ -178,7 +179,7 @@ func (h *Handler) do(ctx context.Context, pool *upstream.Pool, req *upstream.Req
 
 // publish streams a response to the flight's readers and stores it where that
 // is allowed.
-func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, requested, received time.Time) error {
+func (j *job) publish(ctx context.Context, w *singleflight.Writer[*head], resp *upstream.Response, requested, received time.Time) error {
 	hd, err := j.judge(resp, requested, received)
 	if err != nil {
 		return err
@@ -207,8 +208,12 @@ func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, re
 	}
 	body := w.Body()
 	hd.whole.end(body)
-	if body == nil && resp.Length != 0 {
+	switch {
+	case body == nil && resp.Length != 0:
 		j.h.countUnstored(cache.TooLarge, cache.None)
+		return nil
+	case !redis.Holds(ctx):
+		j.h.countUnstored(cache.LeaseLost, cache.None)
 		return nil
 	}
 	return j.keep(hd.meta, body, j.born, time.Since(requested))
@@ -218,7 +223,7 @@ func (j *job) publish(w *singleflight.Writer[*head], resp *upstream.Response, re
 // (RFC 9111, section 4.3.4), and stores the freshened one. Where the 304 forbids
 // to share it, it answers the leader alone. It is not done where the 304 speaks
 // of another response.
-func (j *job) confirm(w *singleflight.Writer[*head], resp *upstream.Response, requested, received time.Time) (done bool, err error) {
+func (j *job) confirm(ctx context.Context, w *singleflight.Writer[*head], resp *upstream.Response, requested, received time.Time) (done bool, err error) {
 	// A 304 has no body.
 	_ = resp.Body.Close()
 	j.found.noteAttempt(false)
@@ -243,6 +248,10 @@ func (j *job) confirm(w *singleflight.Writer[*head], resp *upstream.Response, re
 	}
 	if err := w.End(); err != nil {
 		return true, err
+	}
+	if !redis.Holds(ctx) {
+		j.h.countUnstored(cache.LeaseLost, cache.None)
+		return true, nil
 	}
 	j.put(hd.entry, j.found)
 	return true, nil

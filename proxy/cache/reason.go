@@ -107,6 +107,8 @@ const (
 	NotAdmitted
 	// UpstreamError: there was no response.
 	UpstreamError
+	// LeaseLost: another instance may have fetched it again meanwhile.
+	LeaseLost
 	// Shared: another instance of the fleet had it.
 	Shared
 
@@ -157,6 +159,7 @@ var reasons = [reasonCount]struct{ name, forward string }{
 	TooLarge:             {"too-large", "miss"},
 	Truncated:            {"truncated", "miss"},
 	NotAdmitted:          {"not-admitted", "miss"},
+	LeaseLost:            {"lease-lost", "miss"},
 	Shared:               {"shared", ""},
 	UpstreamError:        {"upstream-error", "miss"},
 }

@@ -271,3 +271,39 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestHolds: what a fill has brought may be kept until another may have the
+// lease, and where nobody can have it.
+func TestHolds(t *testing.T) {
+	if !Holds(t.Context()) {
+		t.Error("a fill under no lease may not be kept")
+	}
+	for _, tt := range []struct {
+		name  string
+		spoil func(*server)
+		holds bool
+	}{
+		{"lost", func(s *server) { s.must("FLUSHALL") }, false},
+		{"engine gone", (*server).kill, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := startServer(t)
+			all := fleet(t, 1, Options{Timeout: 100 * time.Millisecond, LeaseTTL: 500 * time.Millisecond}, s)
+			all[0].get("k", func(ctx context.Context, w *singleflight.Writer[*page]) error {
+				if !Holds(ctx) {
+					t.Error("a lease just taken is not held")
+				}
+				tt.spoil(s)
+				if tt.holds {
+					eventually(t, 5*time.Second, "the engine to be out of use", up(all, false))
+				} else {
+					eventually(t, 5*time.Second, "the loss to be noticed", func() bool { return !Holds(ctx) })
+				}
+				if Holds(ctx) != tt.holds {
+					t.Errorf("held: %v", Holds(ctx))
+				}
+				return w.Head(&plain, singleflight.Share)
+			})
+		})
+	}
+}

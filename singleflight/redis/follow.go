@@ -35,9 +35,10 @@ type flight[H any] struct {
 	fill  singleflight.Fill[H]
 	codec Codec[H]
 
-	first    string // id of the first entry of the log being read
-	last     string // of the last one read
-	next     uint64 // number of the next one
+	first    string    // id of the first entry of the log being read
+	expires  time.Time // the earliest that its lease can run out; zero without one
+	last     string    // of the last one read
+	next     uint64    // number of the next one
 	opening  opening
 	attempt  int    // of ours, should we lead
 	rejected string // log to be replaced
@@ -169,6 +170,11 @@ func (f *flight[H]) wait(ctx context.Context, l *link, ear *watch, left time.Dur
 
 // take reads what a reply brought.
 func (f *flight[H]) take(r reply) (step, error) {
+	early, before := r.first != f.first && !f.headed && time.Now().Before(f.expires), f.opening
+	f.expires = time.Time{}
+	if r.left <= f.l.e.o.LeaseTTL {
+		f.expires = time.Now().Add(r.left)
+	}
 	if r.first != f.first {
 		f.first, f.last, f.next, f.opening = r.first, "", 0, opening{}
 		f.out.restart()
@@ -179,6 +185,13 @@ func (f *flight[H]) take(r reply) (step, error) {
 	}
 	if len(all) > 0 {
 		f.lastByte = time.Now()
+	}
+	if early && len(all) > 0 && all[0].kind == kindOpen {
+		if o, err := decodeOpening(all[0].payload); err == nil && o.attempt <= before.attempt {
+			// The one before gave up, since it could not publish, and so may this
+			// one: nobody waits for them one after another.
+			return stepAlone, nil
+		}
 	}
 	if !f.headed {
 		if next, err := f.foresee(all); next != stepWait {
@@ -412,6 +425,7 @@ func (f *flight[H]) goOn(ctx context.Context, fill singleflight.Fill[H]) error {
 	case f.codec.Encode(head).Identity != f.heading.identity:
 		return ErrChanged
 	}
+	leader.Close() // it reads nothing, and a body that is passed on would wait for it
 	if _, err := follower.WriteTo(&f.out); err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func lead[H any](ctx context.Context, ls *lease, w *singleflight.Writer[H], fill
 		}
 		ls.n.letGo(ls)
 	}()
-	err = fill(ctx, w)
+	err = fill(context.WithValue(ctx, leaseKey{}, ls), w)
 	return err
 }
 

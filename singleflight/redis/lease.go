@@ -22,6 +22,23 @@ type lease struct {
 	lost    atomic.Bool
 }
 
+// leaseKey is where the context of a fill has the lease that the fill is under.
+type leaseKey struct{}
+
+// Holds reports whether what a fill has brought may be kept, ctx being what the
+// fill was called with: it is under no lease, or under one that no other
+// instance can have taken since. Where the engine is away nobody can take it. A
+// fill that stood still past its lease must not put what it has in the place of
+// what came later.
+func Holds(ctx context.Context) bool {
+	l, ok := ctx.Value(leaseKey{}).(*lease)
+	if !ok {
+		return true
+	}
+	left := l.n.e.o.LeaseTTL - (time.Since(l.took) - time.Duration(l.renewed.Load()))
+	return !l.lost.Load() && (left > 0 || l.n.link.Load() == nil)
+}
+
 // leases are those of one node that are to be renewed.
 type leases struct {
 	mu   sync.Mutex
