@@ -1,5 +1,6 @@
 # make test    the whole suite with the race detector; installs what it needs
 # make conformance  the behaviours of the HTTP cache, one by one, and their summary
+# make drills  what a fleet of three promises, with real processes and a real engine; takes 90 s
 # make simulation  100,000 schedules of what may go wrong in a fleet; the tests run a few hundred
 # make lint    formatting, vet, golangci-lint, go.mod tidiness, a build for macOS
 # make build   a static binary, bin/proxy
@@ -16,7 +17,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 # dependencies.
 LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build test conformance simulation lint bench fuzz deps clean
+.PHONY: all build test conformance drills simulation lint bench fuzz deps clean
 
 all: lint test build
 
@@ -30,6 +31,9 @@ test: deps
 # Within the package's folder go test shows the output of what passes, too.
 conformance:
 	cd cmd/proxy && $(GO) test -count 1 -run '^TestConformance$$'
+
+drills: deps
+	$(GO) run ./loadtest drill all
 
 simulation:
 	SCHEDULES=100000 $(GO) test -timeout 1h -count 1 -run '^TestSimulation$$' ./singleflight/redis

@@ -1,5 +1,6 @@
 // Command loadtest puts HTTP servers to the test: a scripted origin to stand
-// behind a proxy, and an open-loop generator to stand before it.
+// behind a proxy, an open-loop generator to stand before it, and drills for a
+// fleet of proxies.
 package main
 
 import (
@@ -20,7 +21,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(originCommand(), runCommand())
+	root.AddCommand(originCommand(), runCommand(), drillCommand())
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {

@@ -64,6 +64,24 @@ func TestOriginCommand(t *testing.T) {
 	}
 }
 
+func TestDrillCommand(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                           "stampede",
+		"none":                       `no drill is called "none"`,
+		"--proxy /nonexistent later": "drill later",
+	} {
+		var out strings.Builder
+		c := drillCommand()
+		c.SetArgs(strings.Fields(args))
+		c.SetOut(&out)
+		c.SetErr(&out)
+		err := c.ExecuteContext(t.Context())
+		if got := fmt.Sprint(out.String(), err); !strings.Contains(got, want) || (err == nil) != (args == "") {
+			t.Errorf("%q: %s, want %q", args, got, want)
+		}
+	}
+}
+
 func TestPrintRecord(t *testing.T) {
 	r := origin.Record{Total: 5, Targets: map[string]origin.Count{"/b": {Total: 1, Peak: 1}, "/a": {Total: 4, Peak: 3}}}
 	for i := range 20 {

@@ -31,7 +31,8 @@ var rooms = map[string][]string{
 	"proxy/admin":     {"proxy", "proxy/cache", "proxy/upstream", "github.com/prometheus/client_golang"},
 	"proxy/server":    {"singleflight/redis", "proxy", "proxy/admin", "proxy/cache", "proxy/config", "proxy/upstream", "health", "github.com/valyala/fasthttp"},
 	"cmd/proxy":       {"proxy/config", "proxy/server", "github.com/spf13/cobra", "golang.org/x/term"},
-	"loadtest":        {"loadtest/load", "loadtest/origin", "github.com/spf13/cobra"},
+	"loadtest":        {"loadtest/drill", "loadtest/load", "loadtest/origin", "github.com/spf13/cobra"},
+	"loadtest/drill":  {"loadtest/origin"},
 	"loadtest/load":   {},
 	"loadtest/origin": {},
 }

@@ -1,0 +1,127 @@
+// Package drill puts a fleet of real proxies, with their engine and an origin,
+// through what happens in operation, and says of each requirement whether it
+// held. It speaks HTTP to the proxies and Redis's protocol to the engines, and
+// imports nothing of either.
+package drill
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// longest bounds a drill.
+	longest = 3 * time.Minute
+	// wave is how many clients ask at once.
+	wave = 300
+	// returnTime is how long a fleet may take to use an engine that is back.
+	returnTime = 5 * time.Second
+	// leaseTTL and timeout are the fleet's settings of these names.
+	leaseTTL = time.Second
+	timeout  = 30 * time.Millisecond
+)
+
+// Env is where drills run.
+type Env struct {
+	Proxy string // path of the proxy's binary; required
+	// Engine is the program that is run as the engine, Redis of at least
+	// version 7.0 or Valkey; default redis-server.
+	Engine string
+	// Margin is what bounds on time are multiplied by, and the fleet's timeout
+	// for calls of the engine, for slow builds and machines; default 1.
+	Margin float64
+}
+
+func (e Env) withDefaults() Env {
+	if e.Engine == "" {
+		e.Engine = "redis-server"
+	}
+	e.Margin = max(e.Margin, 1)
+	return e
+}
+
+// widened is a bound on time for this machine.
+func (e Env) widened(d time.Duration) time.Duration { return time.Duration(float64(d) * e.Margin) }
+
+// timeout is the fleet's bound on a call of the engine; a lease has at least
+// three.
+func (e Env) timeout() time.Duration {
+	return min(e.widened(timeout), leaseTTL/3).Truncate(time.Millisecond)
+}
+
+// Drill is one thing that is put to the test.
+type Drill struct {
+	Name, About string
+	setup       setup
+	scene       func(context.Context, *stage) error
+}
+
+// All returns the drills in the order in which to run them.
+func All() []Drill {
+	return slices.Concat(
+		[]Drill{coldStampede, streaming, laterMisses, uncacheable, leaderKilled, leaderPaused},
+		engineDrills(),
+		[]Drill{engineAbsent, nodeKilled, revalidation, purge, failingOrigin, variants, tooLarge},
+	)
+}
+
+// Find returns the drill of that name.
+func Find(name string) (Drill, bool) {
+	for _, d := range All() {
+		if d.Name == name {
+			return d, true
+		}
+	}
+	return Drill{}, false
+}
+
+// Run starts an origin, engines and a fleet of three, plays the drill and ends
+// all of them. It takes some seconds, and three minutes at most. The error says
+// that the drill could not be played to its end; what was found until then is
+// in the report. Drills measure time: they should run one at a time.
+func (d Drill) Run(ctx context.Context, env Env) (Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	s, err := newStage(env.withDefaults(), d.setup)
+	if err == nil {
+		if err = s.open(ctx); err == nil {
+			err = d.scene(ctx, s)
+		}
+		cancel()
+		s.close()
+	}
+	if err != nil {
+		return s.Report, fmt.Errorf("drill %s: %w", d.Name, err)
+	}
+	return s.Report, nil
+}
+
+// pause waits in real time for other processes, at most until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// until polls a condition that other processes bring about. It reports false
+// where that takes longer than d.
+func until(ctx context.Context, d time.Duration, ok func() bool) (bool, error) {
+	for end := time.Now().Add(d); ; {
+		if ok() {
+			return true, nil
+		}
+		if time.Now().After(end) {
+			return false, nil
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+}
