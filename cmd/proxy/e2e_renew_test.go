@@ -62,7 +62,7 @@ func TestPopularAnswersAreRenewedBehind(t *testing.T) {
 		cycle time.Duration // the time from one fill to the next, at most
 		fills int           // the most there may be
 	}{
-		"early refresh":          {"", living(4, ""), 4 * time.Second, 4},
+		"early refresh":          {"", living(4, ""), 4 * time.Second, 6},
 		"stale-while-revalidate": {"early_refresh: off", living(1, ", stale-while-revalidate=60"), time.Second + takes, 13},
 	} {
 		t.Run(name, func(t *testing.T) {

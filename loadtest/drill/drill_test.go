@@ -111,6 +111,19 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+// A reply has no more in it than was sent.
+func FuzzReplies(f *testing.F) {
+	for _, seed := range []string{"+PONG\r\n", "$3\r\na\nb\r\n", "*2\r\n$1\r\na\r\n*1\r\n:1\r\n", "*-1\r\n", "$-1\r\n", "-ERR x\r\n", "*9\r\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		parts, err := readReply(bufio.NewReader(strings.NewReader(text)))
+		if size := len(strings.Join(parts, "")); size > len(text) || err != nil && parts != nil {
+			t.Errorf("%q: %d bytes in %d parts, %v", text, size, len(parts), err)
+		}
+	})
+}
+
 // An engine ends, comes back without what it held, and each fault begins and
 // ends as its name says.
 func TestEngine(t *testing.T) {
@@ -121,6 +134,7 @@ func TestEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.end()
+	e.slowness = 200 * time.Millisecond
 	write := func() string {
 		c, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()

@@ -15,14 +15,15 @@ import (
 )
 
 // maxReply bounds one part of a reply, in bytes, and the parts of an array.
-const maxReply = 64 << 20
+const maxReply = 1 << 20
 
 // engine is a real Redis or Valkey in a process of its own, which can be ended
 // and started again at the same address, without what it held.
 type engine struct {
 	*process
 	program, dir, addr string
-	stopSlow           func() // set while it is slow
+	slowness           time.Duration // of each answer, while it is slow
+	stopSlow           func()        // set while it is slow
 }
 
 // startEngine runs an engine and waits until it answers.

@@ -19,7 +19,7 @@ func faults() []fault {
 	return []fault{
 		{"killed", "the engine is killed, and started again", kill, restart},
 		{"paused", "the engine stands still (SIGSTOP), and goes on", pauseEngine, resume},
-		{"slow", "the engine takes 200 ms for each answer", slow, fast},
+		{"slow", "the engine takes several timeouts for each answer", slow, fast},
 		{"full", "the engine has no memory left (maxmemory, noeviction)", set("maxmemory", "1"), set("maxmemory", "0")},
 		{"loading", "the engine is started again and loads its data for long", load, loaded},
 		{"readonly", "the engine becomes a replica, which nobody may write to", replica, master},
@@ -43,13 +43,15 @@ func set(name, value string) func(context.Context, *engine) error {
 	}
 }
 
-// slow has the engine do nothing for 200 ms, over and over.
+// slow has the engine do nothing for a while, over and over.
 func slow(ctx context.Context, e *engine) error {
+	drill := ctx
 	ctx, cancel := context.WithCancel(ctx)
+	nap := strconv.FormatFloat(e.slowness.Seconds(), 'f', 3, 64)
 	var sleeper sync.WaitGroup
 	sleeper.Go(func() {
 		for ctx.Err() == nil {
-			if _, err := e.ask(ctx, "DEBUG", "SLEEP", "0.2"); err != nil {
+			if _, err := e.ask(ctx, "DEBUG", "SLEEP", nap); err != nil {
 				return // the engine has ended, or the fault has
 			}
 		}
@@ -59,7 +61,7 @@ func slow(ctx context.Context, e *engine) error {
 		sleeper.Wait()
 		e.stopSlow = nil
 	}
-	return nil
+	return pause(drill, e.slowness/10) // until it has heard of it
 }
 
 func fast(_ context.Context, e *engine) error {

@@ -91,9 +91,13 @@ func (n *nodes) place(ctx context.Context) error {
 	}
 	for k := range nodeKeys {
 		path := keyPath(k)
-		a := origin.Answer{Size: 100, Delay: n.env.widened(100 * time.Millisecond)}
-		a = a.With("Cache-Control", fmt.Sprintf("max-age=%d", freshFor/time.Second))
-		n.serve(path, always(a))
+		a := origin.Answer{Size: 100}.With("Cache-Control", fmt.Sprintf("max-age=%d", freshFor/time.Second))
+		n.serve(path, func(nth int, _ origin.Request) origin.Answer {
+			if nth == 1 {
+				return a
+			}
+			return after(n.env.widened(100*time.Millisecond), a)
+		})
 		n.send(ctx, asks(1, path, n.fleet[0])...).wait()
 		if err := n.fleet[0].settle(ctx); err != nil {
 			return err
@@ -151,7 +155,6 @@ func (n *nodes) round(ctx context.Context) error {
 // the nodes that live lose their sharing.
 func (n *nodes) await(ctx context.Context, when, what string, victim int, ok func() (bool, error)) error {
 	began, others, own := time.Now(), 0, 0
-	bound := n.env.widened(returnTime)
 	for {
 		took := max(n.last.Add(roundTime).Sub(began), 0) // until the round begins
 		if err := n.round(ctx); err != nil {
@@ -168,8 +171,8 @@ func (n *nodes) await(ctx context.Context, when, what string, victim int, ok fun
 		if err != nil {
 			return err
 		}
-		if met || took+roundTime > bound {
-			n.require(when+": "+what, "within "+short(bound), short(took), met)
+		if met || took+roundTime > returnTime {
+			n.require(when+": "+what, "within "+short(returnTime), short(took), met)
 			n.exactly(when+": times that another node's key was fetched more than once", others, 0)
 			n.note(when+": times that a key of its own was", strconv.Itoa(own))
 			return nil

@@ -119,6 +119,7 @@ func (s *stage) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		e.slowness = 7 * s.env.timeout()
 	}
 	for range 3 {
 		if _, err := s.join(ctx); err != nil {
@@ -214,12 +215,12 @@ func (s *stage) settle(ctx context.Context) error {
 // sharing requires that the whole fleet shares its fills within returnTime, and
 // goes on to.
 func (s *stage) sharing(ctx context.Context, what string) error {
-	began, bound := time.Now(), s.env.widened(returnTime)
+	began := time.Now()
 	var since time.Time
 	for inRow := 0; inRow < 3; inRow++ {
 		now := time.Now()
-		if now.Sub(began) > bound {
-			s.require(what, "within "+short(bound), "not by then", false)
+		if now.Sub(began) > 2*returnTime {
+			s.require(what, "within "+short(returnTime), "not in "+short(now.Sub(began)), false)
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -240,6 +241,6 @@ func (s *stage) sharing(ctx context.Context, what string) error {
 			since = now
 		}
 	}
-	s.within(what, since.Sub(began), bound)
+	s.within(what, since.Sub(began), returnTime)
 	return nil
 }
