@@ -72,7 +72,8 @@ elseif first[1] then
     now = fence + 1
   end
 end
-redis.call('DEL', log)
+-- A script that has written may go on past maxmemory: no lease of a full engine.
+if foreign == 1 or first[1] then redis.call('DEL', log) end
 local id = string.format('%.0f', now) .. '-0'
 redis.call('XADD', log, id, ARGV[4], ARGV[5])
 redis.call('PEXPIRE', log, ARGV[6])
