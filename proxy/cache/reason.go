@@ -85,8 +85,6 @@ const (
 	VaryStar
 	// VaryTooLong: the Vary list is longer than 1024 bytes.
 	VaryTooLong
-	// TooManyVariants: the URI has as many stored variants as are allowed.
-	TooManyVariants
 	// TooManyTags: the response belongs to more groups than the policy allows.
 	TooManyTags
 	// VaryChanged: a 304 changed the Vary of the stored response, which no
@@ -105,8 +103,6 @@ const (
 	Truncated
 	// NotAdmitted: the store preferred what it had.
 	NotAdmitted
-	// UpstreamError: there was no response.
-	UpstreamError
 	// LeaseLost: another instance may have fetched it again meanwhile.
 	LeaseLost
 	// Shared: another instance of the fleet had it.
@@ -150,7 +146,6 @@ var reasons = [reasonCount]struct{ name, forward string }{
 	SetCookie:            {"set-cookie", "miss"},
 	VaryStar:             {"vary-star", "miss"},
 	VaryTooLong:          {"vary-too-long", "miss"},
-	TooManyVariants:      {"too-many-variants", "miss"},
 	TooManyTags:          {"too-many-tags", "miss"},
 	VaryChanged:          {"vary-changed", "miss"},
 	ValidatorMismatch:    {"validator-mismatch", "miss"},
@@ -161,7 +156,6 @@ var reasons = [reasonCount]struct{ name, forward string }{
 	NotAdmitted:          {"not-admitted", "miss"},
 	LeaseLost:            {"lease-lost", "miss"},
 	Shared:               {"shared", ""},
-	UpstreamError:        {"upstream-error", "miss"},
 }
 
 // String returns the reason in kebab-case, which is a token (RFC 9110, section

@@ -102,3 +102,17 @@ func TestEpochsConcurrently(t *testing.T) {
 		}
 	}
 }
+
+// TestEpochsBumpAll: all that was born before is invalid, of hashes that were
+// bumped and of others; what begins later counts.
+func TestEpochsBumpAll(t *testing.T) {
+	e := NewEpochs(100)
+	e.Bump(7)
+	before := e.Now()
+	e.BumpAll()
+	for _, hash := range []uint64{7, 8, 1 << 40} {
+		if e.Valid(hash, before) || !e.Valid(hash, e.Now()) {
+			t.Errorf("%d: valid before %v, after %v", hash, e.Valid(hash, before), e.Valid(hash, e.Now()))
+		}
+	}
+}
