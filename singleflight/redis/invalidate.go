@@ -16,8 +16,9 @@ var ErrNotConfirmed = errors.New("redis: not all instances have confirmed")
 // returns nil when each live instance, this one too, has applied it to its Tier
 // and confirmed, so that nobody asks for anything after that and is given what
 // was filled before; not even from a fill that is under way. An instance that
-// is cut off counts as alive for 3 s more, and applies what it missed, or drops
-// all it has, before it uses the engine again. For 3 s after the engine was
+// is cut off counts as alive for 3 s more, and applies what it missed before it
+// uses the engine again, or, where neither this node nor another can tell it,
+// drops all it has. For 3 s after the engine was
 // first used, or has lost its data, it waits for instances that it does not
 // know of.
 //

@@ -172,10 +172,71 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
+// TestLostLine: where one node of several has lost what it was told, the others
+// have it still; an instance that was cut off from all of them drops what it
+// has, and goes on with what is filled from then on.
+func TestLostLine(t *testing.T) {
+	a, b := startServer(t), startServer(t)
+	all := fleet(t, 2, Options{}, a, b)
+	keys := func(n *node, count int) (on []string) {
+		for i := 0; len(on) < count; i++ {
+			if key := fmt.Sprint("key", i); all[0].e.node(key) == n {
+				on = append(on, key)
+			}
+		}
+		return on
+	}
+	filled := func(in *instance, key string) bool {
+		was := fills(all)
+		in.get(key, give(plain, singleflight.Store, 0, 0, []byte(key)))
+		return fills(all) > was
+	}
+	// lose has a node come back without its data, after a time.
+	lose := func(n int, s *server, after func()) {
+		was := all[0].e.nodes[n].line.position()
+		s.kill()
+		after()
+		s.start()
+		for _, in := range all {
+			eventually(t, 10*time.Second, "a new line", func() bool {
+				return in.e.nodes[n].line.position().line != was.line && in.e.nodes[n].link.Load() != nil
+			})
+		}
+	}
+	down := func(n int) {
+		for _, in := range all {
+			eventually(t, 10*time.Second, "out of use", func() bool { return in.e.nodes[n].link.Load() == nil })
+		}
+	}
+	onA := keys(all[0].e.nodes[0], 3)
+	filled(all[0], onA[0])
+	lose(1, b, func() { down(1); pauseFor(instanceTTL + 500*time.Millisecond) })
+	if all[0].tier.drops+all[1].tier.drops != 0 {
+		t.Error("dropped what the other node vouches for")
+	}
+	if filled(all[1], onA[0]) {
+		t.Error("what the other node has is of no use any more")
+	}
+
+	// The same with the other node away for as long, which keeps its data.
+	a.pause()
+	lose(1, b, func() { down(0); down(1); pauseFor(instanceTTL + 500*time.Millisecond) })
+	a.resume()
+	for _, in := range all {
+		in.connect()
+		if in.tier.drops != 1 {
+			t.Errorf("dropped %d times", in.tier.drops)
+		}
+	}
+	if !filled(all[0], onA[1]) || filled(all[1], onA[1]) {
+		t.Error("what was filled after that is not shared")
+	}
+}
+
 func TestLineClock(t *testing.T) {
 	tr := &tier{tags: make(map[string]uint64)}
 	l := newLine("p", tr)
-	l.begin(position{7, 10}, false)
+	l.begin(position{7, 10})
 	for i := uint64(11); i <= 13; i++ {
 		l.apply(i, []string{"a", "b"})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,16 +28,21 @@ type position struct {
 	line, at uint64
 }
 
+// An invalidation is acknowledged when it is on the lines of all nodes and all
+// who live have applied it from there. So an instance has all that was
+// acknowledged as long as it follows one line without a gap, and what lies in a
+// node is as good as that node's line says, whatever became of other nodes.
+
 // line is how far this instance has followed a node's line.
 type line struct {
-	keys   []string
-	tier   Tier
-	synced time.Time // when that was last asked for, of the node's goroutine
+	keys []string
+	tier Tier
 
 	mu      sync.RWMutex
-	applied position // line 0: never synchronized
-	first   uint64   // number of clocks[0]
-	clocks  []uint64 // of the tier, after each number was applied
+	synced  time.Time // when it was last asked for what is new, and there was nothing
+	applied position  // line 0: never synchronized
+	first   uint64    // number of clocks[0]
+	clocks  []uint64  // of the tier, after each number was applied
 }
 
 func newLine(prefix string, tier Tier) line {
@@ -62,24 +68,57 @@ func (l *line) clock(p position) (clock uint64, ok bool) {
 	return l.clocks[min(p.at, l.applied.at)-l.first], true
 }
 
-// begin starts over at a position. What the tier has is dropped where some of
-// what was acknowledged may never be heard of.
-func (l *line) begin(p position, drop bool) {
-	if drop && l.tier != nil {
-		l.tier.Drop()
-	}
+// begin starts over at a position.
+func (l *line) begin(p position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.applied, l.first, l.clocks = p, p.at, append(l.clocks[:0], l.now())
 }
 
+// catchUp says that at a time there was nothing new on the line.
+func (l *line) catchUp(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.synced = at
+}
+
+// isWhole reports whether at a time this instance had all that was acknowledged
+// by then: nothing is, without it, for instanceTTL after it was last heard.
+func (l *line) isWhole(at time.Time) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.applied.line != 0 && at.Sub(l.synced) <= instanceTTL
+}
+
+// outlive has what was born at the line's end count although the tier has just
+// been dropped.
+func (l *line) outlive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.clocks); n > 0 {
+		l.clocks[n-1] = l.now()
+	}
+}
+
+// dropUnlessWhole drops what the tier has where at a time some of what was
+// acknowledged may never be heard of, from the lines of all nodes but one.
+func (e *Engine) dropUnlessWhole(at time.Time, but *node) {
+	if e.o.Tier == nil || slices.ContainsFunc(e.nodes, func(n *node) bool { return n != but && n.line.isWhole(at) }) {
+		return
+	}
+	e.o.Tier.Drop()
+	for _, n := range e.nodes {
+		n.line.outlive()
+	}
+}
+
 // apply does what one invalidation says.
 func (l *line) apply(at uint64, tags []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.tier != nil {
 		l.tier.Apply(tags)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.applied.at = at
 	if len(l.clocks) == historyLimit {
 		l.clocks = append(l.clocks[:0], l.clocks[historyLimit/2:]...)
@@ -110,20 +149,20 @@ func (n *node) sync(ctx context.Context, l *link) error {
 		}
 		switch {
 		case was.line == 0:
-			n.line.begin(now, false)
+			n.line.begin(now)
 		case lost:
-			n.line.begin(now, true)
-		case was.line != now.line:
-			// The engine has lost its data. As long as this instance counted as
-			// alive nothing was acknowledged without it.
-			n.line.begin(position{line: now.line}, asked.Sub(n.line.synced) > instanceTTL)
+			n.e.dropUnlessWhole(asked, n)
+			n.line.begin(now)
+		case was.line != now.line: // the engine has lost its data
+			n.e.dropUnlessWhole(asked, nil)
+			n.line.begin(position{line: now.line})
 		}
 		for _, entry := range entries {
 			n.line.apply(entry.at, entry.tags)
 		}
-		n.line.synced = asked
 		// What was done just now is confirmed by the next round.
 		if len(entries) == 0 && !lost && (was.line == now.line || was.line == 0) {
+			n.line.catchUp(asked)
 			return nil
 		}
 	}
