@@ -119,16 +119,17 @@ func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 	return j.h.fleet.lead(ctx, j, w)
 }
 
-// fleetKey is the flight's name among all instances, whose epochs differ.
+// fleetKey is what the flight is called among all instances, whose epochs differ.
 // Requests with cookies fly apart from those without: an answer that turns out
 // to be personal is remembered in the whole fleet, and others must not pay for
 // it.
-func (j *job) fleetKey() string {
+func (j *job) fleetKey() redis.Key {
 	class := classOf(j.fields.Has("Authorization"))
 	if class == 'p' && hasCredentials(j.fields) {
 		class = 'c'
 	}
-	return string(append([]byte{class}, j.key.bytes...))
+	name := append([]byte{class}, j.key.bytes[:j.key.primary]...)
+	return redis.Key{Name: string(name), Variant: string(j.key.variant())}
 }
 
 // ask fetches from the upstream, judges, publishes and stores.

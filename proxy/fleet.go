@@ -39,7 +39,7 @@ func (h *Handler) joinFleet(o redis.Options, flights singleflight.Options[*head]
 	if err != nil {
 		return err
 	}
-	h.fleet = &fleet{engine: engine, locker: redis.NewLocker[*head](engine, nil, flights)}
+	h.fleet = &fleet{engine: engine, locker: redis.NewLocker(engine, flights)}
 	return nil
 }
 
@@ -106,7 +106,7 @@ type shared struct {
 // lead fills w from the fleet, or for it.
 func (f *fleet) lead(ctx context.Context, j *job, w *singleflight.Writer[*head]) error {
 	s := &shared{j: j, began: time.Now()}
-	err := f.locker.LeadAs(ctx, j.fleetKey(), w, j.ask, s)
+	err := f.locker.Lead(ctx, j.fleetKey(), w, j.ask, s)
 	if s.decoded != nil {
 		s.decoded.whole.end(nil) // it was not kept
 	}
@@ -126,6 +126,7 @@ func (s *shared) Encode(hd *head) redis.Head {
 	}
 	now := time.Now()
 	out := redis.Head{
+		Variant:  variant,
 		Bytes:    encodeHead(m.Status, m.Age(now), variant, m.Fields),
 		Identity: identityOf(m, length),
 		Length:   max(length, wire.Chunked),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +122,197 @@ func TestFleet(t *testing.T) {
 	}
 	if n := fleet[0].o.Count("/late").Total; n != 3 { // two fills and the POST
 		t.Errorf("the origin was asked %d times, want 3", n)
+	}
+}
+
+// english and german are the fields of two variants of what varies gives.
+const english, german = "Accept-Language: en", "Accept-Language: de"
+
+func varies(r origin.Request) origin.Answer {
+	return origin.Text("max-age=60", "in "+r.Get("Accept-Language")).With("Vary", "Accept-Language")
+}
+
+// A variant that was filled before anybody knew that the key varies is found by
+// those who know it.
+func TestFleetVariants(t *testing.T) {
+	t.Parallel()
+	fleet := fleetOf(t, 3, varies)
+	for i, tt := range []struct {
+		instance int
+		field    string
+		asked    int // in all
+	}{
+		{0, english, 1}, // under the key alone
+		{1, german, 2},  // which tells that it varies
+		{1, english, 2},
+		{2, english, 2},
+		{2, german, 2},
+		{0, german, 2},
+	} {
+		in := fleet[tt.instance]
+		r := in.get("/", tt.field)
+		if n := in.o.Count("/").Total; n != tt.asked || r.body != "in "+tt.field[len(tt.field)-2:] {
+			t.Errorf("step %d: the origin was asked %d times, want %d: %s", i, n, tt.asked, r)
+		}
+		in.idle()
+	}
+}
+
+// calls is how many calls of scripts an engine has counted, but for those by
+// which instances say that they live, of which each sets one field.
+func calls(t *testing.T, addr string) int {
+	t.Helper()
+	out, err := exec.Command("redis-cli", "-u", "redis://"+addr, "INFO", "commandstats").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := func(command string) (n int) {
+		_, rest, _ := strings.Cut(string(out), "cmdstat_"+command+":calls=")
+		_, _ = fmt.Sscanf(rest, "%d", &n)
+		return n
+	}
+	return n("eval") + n("evalsha") + n("ssubscribe") - n("hset")
+}
+
+// longestLife is how long the longest-lived of an engine's logs has to live.
+func longestLife(t *testing.T, addr string) (left time.Duration) {
+	t.Helper()
+	logs, err := exec.Command("redis-cli", "-u", "redis://"+addr, "--scan", "--pattern", "ringfence:*}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, log := range strings.Fields(string(logs)) {
+		out, _ := exec.Command("redis-cli", "-u", "redis://"+addr, "PTTL", log).Output()
+		ms, _ := strconv.Atoi(strings.TrimSpace(string(out)))
+		left = max(left, time.Duration(ms)*time.Millisecond)
+	}
+	return left
+}
+
+// Neither a hit nor an answer that is known not to be shared asks the engine;
+// and what is personal to some does not keep others from sharing.
+func TestFleetIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	fleet := fleetOf(t, 2, func(r origin.Request) origin.Answer {
+		switch {
+		case r.Path() == "/private":
+			return origin.Text("private", "yours")
+		case r.Get("Cookie") != "":
+			return origin.Text("private", "yours")
+		}
+		return origin.Text("max-age=60", "ours")
+	})
+	node := fleet[0].h.View().Fleet.Nodes[0].Address
+	for _, path := range []string{"/private", "/"} {
+		for _, s := range fleet {
+			s.get(path)
+			s.idle()
+		}
+		if left := longestLife(t, node); left < 50*time.Second {
+			t.Errorf("%s is known for %v, want UncacheableTTL and max-age", path, left)
+		}
+		before := calls(t, node)
+		for range 100 {
+			for _, s := range fleet {
+				s.get(path)
+			}
+		}
+		// A renewal of a connection to it or the like is not a request's.
+		if n := calls(t, node) - before; n > 2 {
+			t.Errorf("200 requests for %s asked the engine %d times", path, n)
+		}
+	}
+	if n := fleet[0].o.Count("/").Total; n != 1 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+	fleet[0].get("/mixed", "Cookie: a=1")
+	fleet[0].idle()
+	for i, s := range fleet {
+		if r := s.get("/mixed"); r.body != "ours" || i == 0 && !r.says("stored") || i == 1 && !r.says("detail=shared") {
+			t.Errorf("instance %d: %s", i, r)
+		}
+		s.idle()
+	}
+}
+
+// Parts of what another instance has are cut from that; an instance that has no
+// room for the whole of it asks for them itself.
+func TestFleetParts(t *testing.T) {
+	t.Parallel()
+	addr := engine(t)
+	ranges := func(o *Options) { o.Routes[0].RangeFill = 1 << 20 }
+	first := newSite(t, always(origin.Answer{Size: 300_000}.With("Cache-Control", "max-age=60")), sharing(addr), ranges)
+	waitFor(t, "the engine to be in use", func() bool { return first.h.View().Fleet.Nodes[0].Up })
+	first.get("/")
+	first.idle()
+	for _, tt := range []struct {
+		name   string
+		memory int64
+		asked  int
+		status int
+	}{{"room", 64 << 20, 1, 206}, {"no room", 100_000, 2, 200}} {
+		h := newHandlerFor(t, first.o.Addr(), sharing(addr), ranges, func(o *Options) { o.Memory = tt.memory })
+		s := &site{t: t, h: h, o: first.o, addr: serveOn(t, testFront(h))}
+		waitFor(t, "the engine to be in use", func() bool { return s.h.View().Fleet.Nodes[0].Up })
+		r := s.get("/", "Range: bytes=5-9,100000-100009")
+		if n := s.o.Count("/").Total; r.status != tt.status || n != tt.asked {
+			t.Errorf("%s: the origin was asked %d times, want %d: %d %v", tt.name, n, tt.asked, r.status, r.header)
+		}
+	}
+}
+
+// With its engine away an instance invalidates what it has; and when it is
+// closed it leaves no connection behind.
+func TestFleetOfOne(t *testing.T) {
+	t.Parallel()
+	addr := engine(t)
+	clients := func() int {
+		out, _ := exec.Command("redis-cli", "-u", "redis://"+addr, "CLIENT", "LIST").Output()
+		return strings.Count(string(out), "name=ringfence")
+	}
+	t.Cleanup(func() { waitFor(t, "its connections to be closed", func() bool { return clients() == 0 }) })
+	with := newSite(t, always(origin.Text("max-age=60", "x")), sharing(addr))
+	without := newSite(t, always(origin.Text("max-age=60", "x")), sharing("127.0.0.1:1"))
+	waitFor(t, "its connections", func() bool { return clients() > 0 })
+	for _, s := range []*site{with, without} {
+		s.get("/")
+		s.stored(1)
+		if r := s.get("/"); !r.says("hit") {
+			t.Errorf("%s", r)
+		}
+		s.do("POST", "/")
+		if r := s.get("/"); r.says("hit") || s.o.Count("/").Total != 3 {
+			t.Errorf("after a POST: %s", r)
+		}
+	}
+}
+
+// A response of the fleet carries its groups: invalidating one of them anywhere
+// strikes it everywhere (RFC 9875, section 3).
+func TestFleetGroups(t *testing.T) {
+	t.Parallel()
+	fleet := fleetOf(t, 2, func(r origin.Request) origin.Answer {
+		if r.Method == "POST" {
+			return origin.Answer{Status: 204}.With("Cache-Group-Invalidation", `"g"`)
+		}
+		return origin.Text("max-age=60", "x").With("Cache-Groups", `"g"`)
+	})
+	for _, s := range fleet {
+		s.get("/a")
+		s.idle()
+	}
+	if n := fleet[0].o.Count("/a").Total; n != 1 {
+		t.Fatalf("the origin was asked %d times", n)
+	}
+	fleet[0].do("POST", "/b")
+	for _, s := range fleet {
+		if r := s.get("/a"); r.says("hit") && !r.says("detail=shared") {
+			t.Errorf("it is still stored: %s", r)
+		}
+		s.idle()
+	}
+	if n := fleet[0].o.Count("/a").Total; n != 2 {
+		t.Errorf("the origin was asked %d times, want 2", n)
 	}
 }
 

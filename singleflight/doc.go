@@ -1,6 +1,7 @@
 // Package singleflight runs one fill per key while any number of readers
-// stream what it writes, in one process and, through a [Locker], across
-// processes.
+// stream what it writes, in one process. A fill may pass the log on to other
+// processes, or take it from them: see [Writer.Follow] and the
+// package redis below this one.
 //
 // A flight is an append-only log: a head with its [Verdict], then bytes, then
 // the end or an abort. The fill appends in a goroutine of its own, so that no

@@ -35,7 +35,7 @@ var (
 	// Head or after End, a Writer after its fill has returned, a Reader after
 	// its Close or after it was released.
 	ErrOrder = errors.New("singleflight: call out of order")
-	// ErrRelease, returned by a fill or a Locker before the verdict, releases
+	// ErrRelease, returned by a fill before the verdict, releases
 	// every reader at once, the leader's too: each goes alone. It is no
 	// failure: nobody is elected and nothing is remembered.
 	ErrRelease = errors.New("singleflight: released, go alone")

@@ -71,16 +71,7 @@ func (f *flight[H]) run(fill Fill[H]) {
 
 func (f *flight[H]) call(w *Writer[H], fill Fill[H]) (err error) {
 	defer f.recoverTo(&err)
-	if f.g.o.Locker == nil {
-		return fill(f.ctx, w)
-	}
-	// The fill ends the log as it returns, so that what Lead has reading from
-	// it can end before Lead does.
-	return f.g.o.Locker.Lead(f.ctx, f.key, w, func(ctx context.Context, w *Writer[H]) (err error) {
-		defer func() { w.f.conclude(err) }() // of this flight, or of one that runs apart
-		defer f.recoverTo(&err)
-		return fill(ctx, w)
-	})
+	return fill(f.ctx, w)
 }
 
 func (f *flight[H]) recoverTo(err *error) {

@@ -39,8 +39,6 @@ type Options[H any] struct {
 	// MaxFailures is how many failures are remembered, the oldest being
 	// forgotten first; default 4096, rounded up to a multiple of 64.
 	MaxFailures int
-	// Locker extends the flights to other processes; nil: this process alone.
-	Locker Locker[H]
 	// OnPanic is told of each recovered panic, in the flight's goroutine; nil:
 	// panics are counted and given to the readers only.
 	OnPanic func(key string, p *PanicError)
@@ -61,7 +59,6 @@ func (o Options[H]) withDefaults() Options[H] {
 		Elections:     min(orNone(o.Elections, 1), maxElections),
 		FailureMemory: orNone(o.FailureMemory, 100*time.Millisecond),
 		MaxFailures:   orDefault(o.MaxFailures, 4096),
-		Locker:        o.Locker,
 		OnPanic:       o.OnPanic,
 	}
 }

@@ -221,9 +221,12 @@ func (w *Writer[H]) Body() []byte {
 	return b
 }
 
-// Follow attaches a reader from within, for a Locker that ships the log
-// elsewhere. It does not count against MaxReaders and has no fill to be
-// elected. ErrOrder in a flight that cannot be joined any more.
+// Follow attaches a reader from within, for a fill that ships the log elsewhere
+// while it writes it. It is a reader like any other, released by a Private
+// verdict and cut off when it stalls, but does not count against MaxReaders and
+// has no fill to be elected. It sees the end at End or Abort; before a verdict
+// only its own ctx ends its Wait. ErrOrder in a flight that cannot be joined any
+// more.
 func (w *Writer[H]) Follow() (*Reader[H], error) {
 	f := w.f
 	f.mu.Lock()

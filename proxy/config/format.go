@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/textproto"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"unicode"
@@ -56,7 +57,7 @@ func parseText(format, text string) (string, error) {
 const (
 	exampleListen  = "127.0.0.1:8080 or :8080"
 	exampleAddress = "127.0.0.1:9001 or app.internal:9001"
-	exampleRedis   = "127.0.0.1:6379 or redis.internal:6379"
+	exampleRedis   = "127.0.0.1:6379, redis.internal:6379 or unix:/run/redis.sock"
 )
 
 // checkAddress wants host:port; to listen on, the host may be empty and the
@@ -91,6 +92,12 @@ func checkAddress(text string, listen bool, example string) error {
 // parseRedisAddress spells an address the one way: keys are placed by it, on
 // every instance of a fleet alike.
 func parseRedisAddress(text string) (string, error) {
+	if socket, ok := strings.CutPrefix(text, "unix:"); ok {
+		if !strings.HasPrefix(socket, "/") || path.Clean(socket) != socket || strings.ContainsFunc(socket, unicode.IsControl) {
+			return "", fmt.Errorf("want the absolute path of a socket behind unix:, in its shortest form, got %q; write unix:/run/redis.sock", clip(text))
+		}
+		return text, nil
+	}
 	if err := checkAddress(text, false, exampleRedis); err != nil {
 		return "", err
 	}

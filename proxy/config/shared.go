@@ -44,14 +44,19 @@ const (
 type Redis struct {
 	// Addresses are each a host:port, with names in lower case, IP addresses in
 	// their shortest form and ports without leading zeros, so that an address
-	// is spelt one way in a whole fleet; at least one, no two the same.
-	// Required.
+	// is spelt one way in a whole fleet; or, with RedisStandalone, unix: and
+	// the absolute path of a socket. At least one, no two the same. Required.
 	Addresses []string `yaml:"addresses" format:"redis-address" required:"addresses: [127.0.0.1:6379]"`
 	// Mode says what the addresses are of. Default standalone.
 	Mode RedisMode `yaml:"mode" default:"standalone" oneof:"standalone sentinel cluster"`
 	// SentinelMaster is the name that the sentinels know the master by. It is
 	// there with RedisSentinel and else "". Default "".
 	SentinelMaster string `yaml:"sentinel_master" format:"line"`
+	// SentinelUsername and SentinelPassword are the login at the sentinels
+	// themselves, which have none of the engine's; without RedisSentinel they
+	// are "". Default "": no login.
+	SentinelUsername string `yaml:"sentinel_username" format:"line"`
+	SentinelPassword string `yaml:"sentinel_password" format:"line"`
 	// Username is who to log in as; "" is the engine's default user.
 	// Default "".
 	Username string `yaml:"username" format:"line"`
@@ -61,7 +66,8 @@ type Redis struct {
 	// PasswordFile is the path of a file whose first line is the password; ""
 	// is none. At most one of it and Password is there. Default "".
 	PasswordFile string `yaml:"password_file" format:"line"`
-	// TLS says whether connections are made with TLS. Default off.
+	// TLS says whether connections are made with TLS, those to sentinels too.
+	// Default off.
 	TLS bool `yaml:"tls" default:"off"`
 	// TLSCAFile is the path of a PEM file of the roots that are trusted; "" is
 	// the system's roots. Without TLS it is "". Default "".
@@ -70,6 +76,11 @@ type Redis struct {
 	// is to hold; "" is the host of its address. Without TLS it is "".
 	// Default "".
 	TLSServerName string `yaml:"tls_server_name" format:"server-name"`
+	// TLSCertFile and TLSKeyFile are the paths of PEM files of the certificate,
+	// and any intermediates behind it, and of its key, that nodes are shown who
+	// ask for one: both or none. Without TLS they are "". Default "".
+	TLSCertFile string `yaml:"tls_cert_file" format:"line"`
+	TLSKeyFile  string `yaml:"tls_key_file" format:"line"`
 	// DB is the number of the database; with RedisCluster it is 0. Default 0.
 	DB int `yaml:"db" default:"0" range:"0..15"`
 }

@@ -19,16 +19,25 @@ func redisOf(options string) string {
 	return sharedOf("    redis: {addresses: ['a:1'], " + options + "}\n")
 }
 
+// redisOf2 is one whose engine has these addresses.
+func redisOf2(addresses string) string {
+	return sharedOf("    redis: {addresses: [" + addresses + "]}\n")
+}
+
 // fullShared has no option at its default, except password and db.
 const fullShared = `    redis:
       addresses: ['[::1]:26379', 'Redis-2.internal:26379']
       mode: sentinel
       sentinel_master: my master
+      sentinel_username: watcher
+      sentinel_password: hush
       username: ringfence
       password_file: /run/secrets/redis
       tls: on
       tls_ca_file: ca.pem
       tls_server_name: redis.internal
+      tls_cert_file: own.pem
+      tls_key_file: own.key
     prefix: a/b_c-d.e:1
     max_object_size: 1
     lease_ttl: 30s
@@ -59,11 +68,13 @@ func TestShared(t *testing.T) {
 		{sharedOf(only), of(Redis{Addresses: a})},
 		{sharedOf(fullShared), Shared{
 			Redis: Redis{Addresses: []string{"[::1]:26379", "redis-2.internal:26379"}, Mode: RedisSentinel, SentinelMaster: "my master",
+				SentinelUsername: "watcher", SentinelPassword: "hush", TLSCertFile: "own.pem", TLSKeyFile: "own.key",
 				Username: "ringfence", PasswordFile: "/run/secrets/redis", TLS: true, TLSCAFile: "ca.pem", TLSServerName: "redis.internal"},
 			Prefix: "a/b_c-d.e:1", MaxObjectSize: 1, LeaseTTL: 30 * time.Second, Timeout: 10 * time.Second}},
 		// An address is spelt one way.
 		{sharedOf("    redis: {addresses: ['Redis:06379', '[0:0::0001]:1', '[::ffff:10.0.0.1]:1', '[FE80::1%Eth0]:1', 10.0.0.2:1]}\n"),
 			of(Redis{Addresses: []string{"redis:6379", "[::1]:1", "10.0.0.1:1", "[fe80::1%Eth0]:1", "10.0.0.2:1"}})},
+		{redisOf2("'unix:/run/a b.sock', 'b:1'"), of(Redis{Addresses: []string{"unix:/run/a b.sock", "b:1"}})},
 		// An option left empty says nothing.
 		{redisOf("mode: cluster, sentinel_master: '', username: '', password: '', password_file: '', tls: off, tls_ca_file: '', tls_server_name: '', db: 0"),
 			of(Redis{Addresses: a, Mode: RedisCluster})},
@@ -97,7 +108,7 @@ func TestShared(t *testing.T) {
 
 const sharedOptions = "redis, prefix, max_object_size, lease_ttl, timeout"
 
-const redisOptions = "addresses, mode, sentinel_master, username, password, password_file, tls, tls_ca_file, tls_server_name, db"
+const redisOptions = "addresses, mode, sentinel_master, sentinel_username, sentinel_password, username, password, password_file, tls, tls_ca_file, tls_server_name, tls_cert_file, tls_key_file, db"
 
 var faultyShared = []struct{ text, want string }{
 	// The sections.
@@ -128,15 +139,15 @@ f:3:29: cache.shared.redis: unknown key "database"; known here: ` + redisOptions
 	{sharedOf("    redis: {addresses: 'a:1'}\n"),
 		`f:3:24: cache.shared.redis.addresses: want a list, got "a:1"`},
 	{sharedOf("    redis:\n      addresses:\n        - a\n        - ~\n        - :6379\n        - a:0\n        - a:65536\n        - ::1\n        - {a: 1}\n        - /run/redis.sock\n        - ''\n"),
-		`f:5:11: cache.shared.redis.addresses[0]: want host:port, got "a"; write 127.0.0.1:6379 or redis.internal:6379
+		`f:5:11: cache.shared.redis.addresses[0]: want host:port, got "a"; write 127.0.0.1:6379, redis.internal:6379 or unix:/run/redis.sock
 f:6:11: cache.shared.redis.addresses[1]: has no value; write one, or remove the line
-f:7:11: cache.shared.redis.addresses[2]: want host:port, got ":6379"; write 127.0.0.1:6379 or redis.internal:6379
+f:7:11: cache.shared.redis.addresses[2]: want host:port, got ":6379"; write 127.0.0.1:6379, redis.internal:6379 or unix:/run/redis.sock
 f:8:11: cache.shared.redis.addresses[3]: want a port from 1 to 65535, got "a:0"
 f:9:11: cache.shared.redis.addresses[4]: want a port from 1 to 65535, got "a:65536"
 f:10:11: cache.shared.redis.addresses[5]: want host:port, got "::1"; write an IPv6 address in brackets and add the port, as in [::1]:8080
 f:11:11: cache.shared.redis.addresses[6]: want a text, got a mapping
-f:12:11: cache.shared.redis.addresses[7]: want host:port, got "/run/redis.sock"; write 127.0.0.1:6379 or redis.internal:6379
-f:13:11: cache.shared.redis.addresses[8]: want host:port, got ""; write 127.0.0.1:6379 or redis.internal:6379`},
+f:12:11: cache.shared.redis.addresses[7]: want host:port, got "/run/redis.sock"; write 127.0.0.1:6379, redis.internal:6379 or unix:/run/redis.sock
+f:13:11: cache.shared.redis.addresses[8]: want host:port, got ""; write 127.0.0.1:6379, redis.internal:6379 or unix:/run/redis.sock`},
 	{sharedOf("    redis:\n      addresses:\n        - redis://a:6379/0\n        - 'redis://:p/w@b:6379/0'\n        - 'me:p@ss@c:1'\n"),
 		`f:5:11: cache.shared.redis.addresses[0]: want host:port, got the URL "redis://a:6379/0"; write a:6379
 f:6:11: cache.shared.redis.addresses[1]: want host:port alone, got a user before it; write b:6379
@@ -179,6 +190,31 @@ f:3:114: cache.shared.redis.tls_ca_file: want a text without control characters,
 f:7:17: cache.shared.redis.username: has no value; write one, or remove the line`},
 	{redisOf("password: [hush]"),
 		`f:3:43: cache.shared.redis.password: want a text, got a list`},
+	// Sockets.
+	{redisOf2("unix:run/a.sock, 'unix:', unix:/run//a, unix:/run/, 'unix:/ok', 'unix:/ok'"),
+		`f:3:25: cache.shared.redis.addresses[0]: want the absolute path of a socket behind unix:, in its shortest form, got "unix:run/a.sock"; write unix:/run/redis.sock
+f:3:42: cache.shared.redis.addresses[1]: want the absolute path of a socket behind unix:, in its shortest form, got "unix:"; write unix:/run/redis.sock
+f:3:51: cache.shared.redis.addresses[2]: want the absolute path of a socket behind unix:, in its shortest form, got "unix:/run//a"; write unix:/run/redis.sock
+f:3:65: cache.shared.redis.addresses[3]: want the absolute path of a socket behind unix:, in its shortest form, got "unix:/run/"; write unix:/run/redis.sock
+f:3:89: cache.shared.redis.addresses[5]: unix:/ok is in the list already; remove one of them`},
+	{redisOf2("'a:1', unix:/ok], mode: cluster, x: ["),
+		`f:3:32: cache.shared.redis.addresses[1]: is a socket, and mode cluster needs hosts and ports; write host:port
+f:3:58: cache.shared.redis: unknown key "x"; known here: ` + redisOptions},
+	{redisOf2("unix:/ok], tls: on, x: ["),
+		`f:3:25: cache.shared.redis.addresses[0]: is a socket, which has no TLS; write host:port, or tls: off
+f:3:45: cache.shared.redis: unknown key "x"; known here: ` + redisOptions},
+	// The sentinels' login.
+	{redisOf("sentinel_username: a, sentinel_password: hush"),
+		`f:3:52: cache.shared.redis.sentinel_username: means nothing in mode standalone; remove it or write mode: sentinel
+f:3:74: cache.shared.redis.sentinel_password: means nothing in mode standalone; remove it or write mode: sentinel`},
+	// Certificates.
+	{redisOf("tls_cert_file: a, tls_key_file: b"),
+		`f:3:48: cache.shared.redis.tls_cert_file: means nothing without TLS; remove it or write tls: on
+f:3:65: cache.shared.redis.tls_key_file: means nothing without TLS; remove it or write tls: on`},
+	{redisOf("tls: on, tls_cert_file: a"),
+		`f:3:57: cache.shared.redis.tls_cert_file: has no key; write tls_key_file: PATH`},
+	{redisOf("tls: on, tls_key_file: a"),
+		`f:3:56: cache.shared.redis.tls_key_file: has no certificate; write tls_cert_file: PATH`},
 	// TLS.
 	{redisOf("tls: yes, tls_ca_file: ca.pem"),
 		`f:3:38: cache.shared.redis.tls: want on or off, got "yes"`},
@@ -243,9 +279,15 @@ func checkShared(t *testing.T, cache Cache) {
 		t.Errorf("database %d in mode %s", r.DB, r.Mode)
 	case r.Password != "" && r.PasswordFile != "":
 		t.Errorf("two passwords: %+v", r)
-	case !r.TLS && r.TLSCAFile+r.TLSServerName != "":
+	case r.Mode != RedisSentinel && r.SentinelUsername+r.SentinelPassword != "":
+		t.Errorf("a login at no sentinels: %+v", r)
+	case (r.Mode != RedisStandalone || r.TLS) && strings.Contains(strings.Join(r.Addresses, ""), "unix:"):
+		t.Errorf("a socket in mode %s: %q", r.Mode, r.Addresses)
+	case (r.TLSCertFile == "") != (r.TLSKeyFile == ""):
+		t.Errorf("half of a certificate: %+v", r)
+	case !r.TLS && r.TLSCAFile+r.TLSServerName+r.TLSCertFile != "":
 		t.Errorf("half of TLS: %+v", r)
-	case strings.ContainsFunc(r.SentinelMaster+r.Username+r.Password+r.PasswordFile+r.TLSCAFile, unicode.IsControl):
+	case strings.ContainsFunc(r.SentinelMaster+r.SentinelUsername+r.SentinelPassword+r.Username+r.Password+r.PasswordFile+r.TLSCAFile+r.TLSCertFile+r.TLSKeyFile, unicode.IsControl):
 		t.Errorf("control characters: %+v", r)
 	case s.Prefix == "" || strings.ContainsAny(s.Prefix, "{} \n"):
 		t.Errorf("prefix %q", s.Prefix)

@@ -1,5 +1,10 @@
 package config
 
+import (
+	"fmt"
+	"strings"
+)
+
 func validateShared(d *decoder, c Cache) {
 	const path = "cache.shared"
 	s := c.Shared
@@ -30,15 +35,37 @@ func validateRedis(d *decoder, path string, r Redis) {
 	case sound && r.Mode != RedisSentinel && r.SentinelMaster != "":
 		d.faultAt(master, "means nothing in mode %s; remove it or write mode: sentinel", r.Mode)
 	}
+	for option, text := range map[string]string{".sentinel_username": r.SentinelUsername, ".sentinel_password": r.SentinelPassword} {
+		if d.sound(mode) && r.Mode != RedisSentinel && text != "" {
+			d.faultAt(path+option, "means nothing in mode %s; remove it or write mode: sentinel", r.Mode)
+		}
+	}
+	for i, address := range r.Addresses {
+		switch at := fmt.Sprintf("%s.addresses[%d]", path, i); {
+		case !strings.HasPrefix(address, "unix:"):
+		case d.sound(mode) && r.Mode != RedisStandalone:
+			d.faultAt(at, "is a socket, and mode %s needs hosts and ports; write host:port", r.Mode)
+		case d.sound(path+".tls") && r.TLS:
+			d.faultAt(at, "is a socket, which has no TLS; write host:port, or tls: off")
+		}
+	}
 	if d.sound(mode) && r.Mode == RedisCluster && r.DB != 0 {
 		d.faultAt(db, "a cluster has only database 0; remove it")
 	}
 	if r.Password != "" && r.PasswordFile != "" {
 		d.faultAt(path+".password_file", "password is written, too; remove one of them")
 	}
-	for option, text := range map[string]string{".tls_ca_file": r.TLSCAFile, ".tls_server_name": r.TLSServerName} {
+	for option, text := range map[string]string{
+		".tls_ca_file": r.TLSCAFile, ".tls_server_name": r.TLSServerName, ".tls_cert_file": r.TLSCertFile, ".tls_key_file": r.TLSKeyFile,
+	} {
 		if d.sound(path+".tls") && !r.TLS && text != "" {
 			d.faultAt(path+option, "means nothing without TLS; remove it or write tls: on")
 		}
+	}
+	switch cert, key := path+".tls_cert_file", path+".tls_key_file"; {
+	case r.TLSCertFile != "" && r.TLSKeyFile == "":
+		d.faultAt(cert, "has no key; write tls_key_file: PATH")
+	case r.TLSCertFile == "" && r.TLSKeyFile != "":
+		d.faultAt(key, "has no certificate; write tls_cert_file: PATH")
 	}
 }

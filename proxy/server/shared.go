@@ -18,15 +18,18 @@ func sharedOf(c config.Shared) (*redis.Options, error) {
 		return nil, nil
 	}
 	o := &redis.Options{
-		Addresses:      c.Redis.Addresses,
-		SentinelMaster: c.Redis.SentinelMaster,
-		Username:       c.Redis.Username,
-		Password:       c.Redis.Password,
-		DB:             c.Redis.DB,
-		Prefix:         c.Prefix,
-		MaxObject:      int64(c.MaxObjectSize),
-		LeaseTTL:       c.LeaseTTL,
-		Timeout:        c.Timeout,
+		Addresses: c.Redis.Addresses,
+		Username:  c.Redis.Username,
+		Password:  c.Redis.Password,
+		DB:        c.Redis.DB,
+		Prefix:    c.Prefix,
+		MaxObject: int64(c.MaxObjectSize),
+		LeaseTTL:  c.LeaseTTL,
+		Timeout:   c.Timeout,
+
+		SentinelMaster:   c.Redis.SentinelMaster,
+		SentinelUsername: c.Redis.SentinelUsername,
+		SentinelPassword: c.Redis.SentinelPassword,
 	}
 	switch c.Redis.Mode {
 	case config.RedisStandalone:
@@ -55,6 +58,13 @@ func tlsOf(c config.Redis) (*tls.Config, error) {
 		return nil, nil
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLSServerName}
+	if c.TLSCertFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("cache.shared.redis.tls_cert_file and tls_key_file: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
 	if c.TLSCAFile == "" {
 		return t, nil
 	}

@@ -2,7 +2,9 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -62,6 +64,9 @@ func dial(o *Options, addresses []string) (backend, error) {
 	}
 	co.Dialer.Timeout = connTimeout
 	co.Dialer.KeepAlive = connTimeout
+	if o.Mode == Standalone {
+		co.DialCtxFn = dialAddress
+	}
 	switch o.Mode {
 	case Sentinel:
 		co.Sentinel = rueidis.SentinelOption{
@@ -80,6 +85,17 @@ func dial(o *Options, addresses []string) (backend, error) {
 		c.scripts[i] = rueidis.NewLuaScript(text)
 	}
 	return c, nil
+}
+
+// dialAddress connects to a node by itself, over a socket in the clear.
+func dialAddress(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if socket, ok := strings.CutPrefix(address, "unix:"); ok {
+		return d.DialContext(ctx, "unix", socket)
+	}
+	if secure != nil {
+		return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", address)
+	}
+	return d.DialContext(ctx, "tcp", address)
 }
 
 // connTimeout bounds dialling, and how long a silent connection is kept.

@@ -9,7 +9,7 @@ import (
 	"ringfence/singleflight"
 )
 
-// BenchmarkFleet: the engine on the same machine.
+// BenchmarkFleet: the engine on the same machine. TestCost bounds the calls.
 func BenchmarkFleet(b *testing.B) {
 	s := startServer(b)
 	all := fleet(b, 2, Options{}, s)
@@ -19,20 +19,26 @@ func BenchmarkFleet(b *testing.B) {
 		fill := give(p, singleflight.Store, 0, 0, body)
 		b.Run(fmt.Sprint("fill/", size), func(b *testing.B) {
 			b.SetBytes(int64(size))
-			for i := 0; b.Loop(); i++ {
-				all[0].get(fmt.Sprint(b.Name(), b.N, i), fill)
+			s.must("CONFIG", "RESETSTAT")
+			n := 0
+			for ; b.Loop(); n++ {
+				all[0].get(fmt.Sprint(b.Name(), b.N, n), fill)
 			}
+			eventually(b, 10*time.Second, "all is written", func() bool { return all[0].e.Stats().Leading == 0 })
+			b.ReportMetric(float64(s.asked())/float64(n), "calls/op")
 		})
-		eventually(b, 10*time.Second, "all is written", func() bool { return all[0].e.Stats().Leading == 0 })
 		all[0].get(fmt.Sprint("hit", size), fill)
 		eventually(b, 10*time.Second, "all is written", func() bool { return all[0].e.Stats().Leading == 0 })
 		b.Run(fmt.Sprint("hit/", size), func(b *testing.B) {
 			b.SetBytes(int64(size))
-			for b.Loop() {
+			s.must("CONFIG", "RESETSTAT")
+			n := 0
+			for ; b.Loop(); n++ {
 				if r := all[1].get(fmt.Sprint("hit", size), fill); !r.whole(body) {
 					b.Fatal(r.err)
 				}
 			}
+			b.ReportMetric(float64(s.asked())/float64(n), "calls/op")
 		})
 	}
 }

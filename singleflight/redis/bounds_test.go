@@ -15,10 +15,11 @@ import (
 	"ringfence/singleflight"
 )
 
-// deaf is a port that loses the next answers to appends, or refuses them.
+// deaf is a port that loses the next answers to appends, or refuses them, or
+// loses the next answers to joins.
 type deaf struct {
 	*port
-	lose, refuse int
+	lose, refuse, blind int
 }
 
 func (p *deaf) eval(ctx context.Context, s script, keys, args []string) (value, error) {
@@ -33,9 +34,12 @@ func (p *deaf) eval(ctx context.Context, s script, keys, args []string) (value, 
 	}
 	v, err := p.port.eval(ctx, s, keys, args)
 	p.mu.Lock()
-	lost := s == scriptAppend && p.lose > 0
-	if lost {
+	lost := s == scriptAppend && p.lose > 0 || s == scriptJoin && p.blind > 0
+	switch {
+	case lost && s == scriptAppend:
 		p.lose--
+	case lost:
+		p.blind--
 	}
 	p.mu.Unlock()
 	if lost {
@@ -56,8 +60,6 @@ func bubble(t *testing.T, n int, o Options, test func(t *testing.T, all []*insta
 			p := &deaf{port: &port{d: w.d, rng: rand.New(rand.NewPCG(1, uint64(i))), away: &w.away}}
 			ports = append(ports, p)
 			in := w.open(o.withDefaults(), p).instance
-			g := singleflight.Options[*page]{Locker: in.l}
-			in.g = singleflight.New(g)
 			all = append(all, in.connect())
 		}
 		test(t, all, ports)
@@ -139,8 +141,8 @@ func TestBounds(t *testing.T) {
 	})
 	t.Run("silence", func(t *testing.T) {
 		bubble(t, 2, Options{Silence: 5 * time.Second}, func(t *testing.T, all []*instance, _ []*deaf) {
-			n, key := all[0].e.nodes[0], all[0].e.logKey("k")
-			r, err := n.join(t.Context(), query{key: key, bytes: firstRead, opening: opening{attempt: 1, born: n.line.position()}})
+			n, key := all[0].e.nodes[0], all[0].e.logKey(Key{Name: "k"})
+			r, err := n.join(t.Context(), query{own: key, bytes: firstRead, opening: opening{attempt: 1, born: n.line.position()}})
 			if err != nil || r.lease == nil {
 				t.Fatal(err)
 			}
@@ -168,6 +170,38 @@ func TestBounds(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a lost read", func(t *testing.T) {
+		for lost, takenOver := range map[int]int64{fall - 1: 0, fall + 1: 1} {
+			bubble(t, 2, Options{LeaseTTL: 10 * time.Second}, func(t *testing.T, all []*instance, ports []*deaf) {
+				slow := give(plain, singleflight.Store, 0, 300*time.Millisecond, pieces(body, 20_000)...)
+				go all[0].get("k", slow)
+				time.Sleep(100 * time.Millisecond)
+				time.AfterFunc(400*time.Millisecond, func() {
+					ports[1].mu.Lock()
+					defer ports[1].mu.Unlock()
+					ports[1].blind = lost
+				})
+				if r := all[1].get("k", slow); !r.whole(body) || all[1].e.Stats().TakenOver != takenOver || all[1].fills.Load() != takenOver {
+					t.Errorf("%d lost: %v, %+v", lost, r.err, all[1].e.Stats())
+				}
+				time.Sleep(time.Second)
+			})
+		}
+	})
+	t.Run("of no use to one", func(t *testing.T) {
+		bubble(t, 2, Options{}, func(t *testing.T, all []*instance, _ []*deaf) {
+			slow := give(page{Name: "stale", Length: -1, Keep: time.Minute, ETag: "e"}, singleflight.Store, 0, 300*time.Millisecond, pieces(body, 20_000)...)
+			go all[0].get("k", slow)
+			time.Sleep(100 * time.Millisecond)
+			if r := all[1].get("k", slow); !r.whole(body) || all[1].fills.Load() != 1 || all[1].e.Stats().Taken != 0 {
+				t.Errorf("%v, %+v", r.err, all[1].e.Stats())
+			}
+			time.Sleep(time.Second)
+			if s := all[0].e.Stats(); s.FencedOff+s.Lost != 0 {
+				t.Errorf("its lease was taken: %+v", s)
+			}
+		})
+	})
 	t.Run("a refused write", func(t *testing.T) {
 		bubble(t, 2, Options{LeaseTTL: 10 * time.Second}, func(t *testing.T, all []*instance, ports []*deaf) {
 			ports[0].refuse = 1
@@ -179,20 +213,83 @@ func TestBounds(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a wrong end", func(t *testing.T) {
-		for _, end := range []ending{{100, 1}, {99, xxhash.Sum64(body[:100])}} {
+	t.Run("refused writes", func(t *testing.T) {
+		bubble(t, 3, Options{LeaseTTL: 10 * time.Second}, func(t *testing.T, all []*instance, ports []*deaf) {
+			began := time.Now()
+			go several(all[0], 1)
+			time.Sleep(100 * time.Millisecond)
+			for _, p := range ports {
+				p.refuse = 1
+			}
+			var both sync.WaitGroup
+			both.Go(func() { several(all[1], 1) })
+			both.Go(func() { several(all[2], 1) })
+			if both.Wait(); time.Since(began) > 2500*time.Millisecond {
+				t.Errorf("they waited for each other: %v", time.Since(began))
+			}
+		})
+	})
+	t.Run("no room to publish", func(t *testing.T) {
+		bubble(t, 2, Options{LeaseTTL: 10 * time.Second}, func(t *testing.T, all []*instance, _ []*deaf) {
+			began := time.Now()
+			go several(all[0], 1)
+			time.Sleep(100 * time.Millisecond)
+			all[0].e.buffered.Add(all[0].e.o.MaxBuffered)
+			if several(all[1], 1); time.Since(began) > 3*time.Second || all[1].fills.Load() != 1 {
+				t.Errorf("%d fills, after %v", all[1].fills.Load(), time.Since(began))
+			}
+			all[0].e.buffered.Add(-all[0].e.o.MaxBuffered)
+		})
+	})
+	t.Run("those who wait are slow", func(t *testing.T) {
+		bubble(t, 2, Options{}, func(t *testing.T, all []*instance, ports []*deaf) {
+			shared := give(page{Name: "n", Length: -1, ETag: "e"}, singleflight.Share, time.Second, 0, body)
+			go all[0].get("k", shared)
+			time.Sleep(100 * time.Millisecond)
+			ports[1].mu.Lock()
+			ports[1].late = 10 * time.Millisecond
+			ports[1].mu.Unlock()
+			if r := all[1].get("k", shared); !r.whole(body) || all[1].fills.Load() != 0 || all[1].kept["n"] != nil {
+				t.Errorf("%v, %d fills, kept %d bytes", r.err, all[1].fills.Load(), len(all[1].kept["n"]))
+			} else if age := r.head.stored.Age; age > 200*time.Millisecond {
+				t.Errorf("a head just made is %v old", age)
+			}
+		})
+	})
+	t.Run("a wrong log", func(t *testing.T) {
+		enc := (&instance{}).Encode(&plain)
+		h := heading{length: -1, keep: time.Minute, identity: enc.Identity, bytes: enc.Bytes}.encode()
+		o := opening{attempt: 1}.encode()
+		end := func(length int64, sum uint64) []byte { return ending{length, sum}.encode() }
+		good, sum := body[:100], xxhash.Sum64(body[:100])
+		type line struct {
+			kind  kind
+			value []byte
+		}
+		for name, log := range map[string][]line{
+			"another sum":    {{kindHead, h}, {kindChunk, good}, {kindEnd, end(100, 1)}},
+			"another length": {{kindHead, h}, {kindChunk, good}, {kindEnd, end(99, sum)}},
+			"two heads":      {{kindHead, h}, {kindHead, h}, {kindChunk, good}, {kindEnd, end(100, sum)}},
+			"no head":        {{kindChunk, good}, {kindEnd, end(100, sum)}},
+			"an end alone":   {{kindEnd, end(0, xxhash.Sum64(nil))}},
+			"two openings":   {{kindOpen, o}, {kindHead, h}, {kindEnd, end(0, xxhash.Sum64(nil))}},
+			"no kind":        {{'x', h}},
+			"no stop":        {{kindStop, []byte("x")}},
+			"cut":            {{kindHead, h[:8]}},
+		} {
 			bubble(t, 2, Options{}, func(t *testing.T, all []*instance, _ []*deaf) {
-				n, key := all[0].e.nodes[0], all[0].e.logKey("0")
-				r, err := n.join(t.Context(), query{key: key, bytes: firstRead, opening: opening{attempt: 1, born: n.line.position()}})
+				n, key := all[0].e.nodes[0], all[0].e.logKey(Key{Name: "0"})
+				r, err := n.join(t.Context(), query{own: key, bytes: firstRead, opening: opening{attempt: 1, born: n.line.position()}})
 				if err != nil || r.lease == nil {
 					t.Fatal(err)
 				}
-				enc := all[0].Encode(&plain)
-				h := heading{length: -1, keep: time.Minute, identity: enc.Identity, bytes: enc.Bytes}
-				r.lease.append(t.Context(), 1, time.Minute, entry{kindHead, seal(key, kindHead, h.encode())},
-					entry{kindChunk, seal(key, kindChunk, body[:100])}, entry{kindEnd, seal(key, kindEnd, end.encode())})
+				var entries []entry
+				for _, l := range log {
+					entries = append(entries, entry{l.kind, seal(key, l.kind, l.value)})
+				}
+				r.lease.append(t.Context(), 1, time.Minute, entries...)
 				if several(all[1], 1); all[1].e.Stats().BadValues != 1 || all[1].fills.Load() != 1 {
-					t.Errorf("%+v", all[1].e.Stats())
+					t.Errorf("%s: %d fills, %+v", name, all[1].fills.Load(), all[1].e.Stats())
 				}
 			})
 		}

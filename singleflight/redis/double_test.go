@@ -94,7 +94,7 @@ func (d *double) eval(_ context.Context, s script, keys, args []string) (value, 
 	defer d.mu.Unlock()
 	switch s {
 	case scriptJoin:
-		return d.join(keys[0], args), nil
+		return d.join(keys, args), nil
 	case scriptAppend:
 		l := d.held(keys[0], args[0], args[1])
 		if l == nil {
@@ -129,7 +129,7 @@ func (d *double) eval(_ context.Context, s script, keys, args []string) (value, 
 	case scriptSync:
 		return d.sync(args), nil
 	case scriptBump:
-		if _, ok := d.fields["line"]; !ok {
+		if id, ok := d.fields["line"]; !ok || id == args[3] && parse(d.fields["at"]) < parse(args[4]) {
 			d.begin(args[1])
 		}
 		at := parse(d.fields["at"]) + 1
@@ -169,37 +169,47 @@ func (d *double) set(field, v string) {
 	d.fields[field] = v
 }
 
-func (d *double) join(key string, args []string) value {
+func (d *double) join(keys, args []string) value {
 	now := uint64(time.Now().UnixMicro())
-	if l := d.log(key); l != nil {
-		first := l.entries[0]
-		if first.id() != args[0] {
-			entries, size, more := []value{}, 0, int64(0)
-			fence, seq := splitID(args[1])
-			rest := slices.Clone(l.entries)
-			if fence == first.fence {
-				rest = slices.DeleteFunc(rest, func(e doubleEntry) bool { return e.seq <= seq })
-			}
-			for more == 0 || size < int(parse(args[2])) {
-				n := min(4, len(rest))
-				for _, e := range rest[:n] {
-					entries = append(entries, e.reply())
-					size += len(e.value)
-				}
-				rest, more = rest[n:], 1
-				if n < 4 {
-					more = 0
-					break
-				}
-			}
-			left := time.Until(l.expires).Milliseconds()
-			return list(num(0), text(first.id()), num(left), text(strconv.FormatInt(int64(now)-int64(first.fence), 10)), num(more), value{list: entries})
+	if l := d.log(keys[0]); l != nil {
+		if l.entries[0].id() != args[0] {
+			return l.read(now, 1, args)
 		}
-		now = max(now, first.fence+1)
+		now = max(now, l.entries[0].fence+1)
+	} else if len(keys) > 1 {
+		l := d.log(keys[1])
+		if l != nil && l.entries[0].id() != args[0] && len(l.entries) > 1 && l.entries[1].field == "h" {
+			if v := l.entries[1].value; len(v) >= 16 && v[8:16] == args[6] {
+				return l.read(now, 2, args)
+			}
+		}
 	}
 	e := doubleEntry{now, 0, args[3], args[4]}
-	d.logs[key] = &doubleLog{[]doubleEntry{e}, time.Now().Add(span(args[5]))}
+	d.logs[keys[0]] = &doubleLog{[]doubleEntry{e}, time.Now().Add(span(args[5]))}
 	return list(num(1), text(e.id()), num(0))
+}
+
+func (l *doubleLog) read(now uint64, which int64, args []string) value {
+	entries, size, more := []value{}, 0, int64(0)
+	fence, seq := splitID(args[1])
+	first, rest := l.entries[0], slices.Clone(l.entries)
+	if fence == first.fence {
+		rest = slices.DeleteFunc(rest, func(e doubleEntry) bool { return e.seq <= seq })
+	}
+	for more == 0 || size < int(parse(args[2])) {
+		n := min(4, len(rest))
+		for _, e := range rest[:n] {
+			entries = append(entries, e.reply())
+			size += len(e.value)
+		}
+		rest, more = rest[n:], 1
+		if n < 4 {
+			more = 0
+			break
+		}
+	}
+	left := time.Until(l.expires).Milliseconds()
+	return list(num(0), text(first.id()), num(left), text(strconv.FormatInt(int64(now)-int64(first.fence), 10)), num(more), value{list: entries}, num(which))
 }
 
 func (d *double) begin(line string) {
@@ -276,7 +286,7 @@ func shape(v value, names map[string]string) string {
 		}
 		b.WriteByte(']')
 	}
-	if len(v.list) == 6 {
+	if len(v.list) == 7 {
 		if left := v.list[2].n; left > 0 {
 			v.list[2].n = (left + 999) / 1000 // expiries are far apart
 		}
@@ -324,9 +334,12 @@ func TestDouble(t *testing.T) {
 					if nudge {
 						rejected = id
 					}
-					args = []string{rejected, fence + "-" + fmt.Sprint(seq), "300", token, "open", ttl}
+					args = []string{rejected, fence + "-" + fmt.Sprint(seq), "300", token, "open", ttl, "variant" + fmt.Sprint(seq%2)}
+					if at > 1 {
+						keys = append(keys, "k{x}"+fmt.Sprint(at%2))
+					}
 				case scriptAppend:
-					args = []string{id, token, ttl, fmt.Sprint(seq + 1), "h", "v" + fmt.Sprint(step), "c", big}
+					args = []string{id, token, ttl, fmt.Sprint(seq + 1), "h", "checksumvariant" + fmt.Sprint(step%2, step), "c", big}
 				case scriptRenew:
 					keys, args = []string{key, "k{x}0"}, []string{ttl, id, token, id, "t0"}
 				case scriptDrop:
@@ -334,7 +347,7 @@ func TestDouble(t *testing.T) {
 				case scriptSync:
 					keys, args = []string{"{l}l", "{l}m"}, []string{fmt.Sprint("i", inst), line[i][one2(at, len(line[i]))], fmt.Sprint(at), fmt.Sprint(step + 10), "60000"}
 				case scriptBump:
-					keys, args = []string{"{l}l", "{l}m"}, []string{"8192", fmt.Sprint(step + 10), "tags"}
+					keys, args = []string{"{l}l", "{l}m"}, []string{"8192", fmt.Sprint(step + 10), "tags", line[i][one2(at, len(line[i]))], fmt.Sprint(one2(seq, 4) * 3)}
 				case scriptLaggards:
 					keys, args = []string{"{l}l", "{l}m"}, []string{line[i][one2(at, len(line[i]))], fmt.Sprint(at), []string{"0", "60000"}[seq%2]}
 				}

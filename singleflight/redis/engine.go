@@ -5,12 +5,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -78,31 +76,6 @@ func open(o Options, places [][]string, dial func([]string) (backend, error)) (*
 	return e, nil
 }
 
-// Connect waits until each node is in use, at most until ctx ends, and returns
-// an error that says which are not.
-func (e *Engine) Connect(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var down []error
-		for _, n := range e.nodes {
-			if n.link.Load() == nil {
-				n.mu.Lock()
-				down = append(down, fmt.Errorf("redis: node %s: %w", n.name, n.cause))
-				n.mu.Unlock()
-			}
-		}
-		if len(down) == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(down...)
-		case <-tick.C:
-		}
-	}
-}
-
 // Close gives up the connections, when all Lockers of the engine are closed.
 // It waits for what runs in the background, at most for connections that are
 // being made.
@@ -124,22 +97,30 @@ func (e *Engine) rebalance() {
 	e.live.Store(e.placed.WithFactors(factors))
 }
 
-// node gives the node that a key is placed on at the moment, or nil where none
-// is in use.
-func (e *Engine) node(key string) *node {
-	w := e.live.Load().Walk(xxhash.Sum64String(key))
+// node gives the node that a key's name is placed on at the moment, or nil
+// where none is in use.
+func (e *Engine) node(name string) *node {
+	w := e.live.Load().Walk(xxhash.Sum64String(name))
 	if i, ok := w.Next(); ok {
 		return e.nodes[i]
 	}
 	return nil
 }
 
-// logKey is the name of a key's log, with a hash tag: what belongs to one
-// flight lies in one slot. It is as long for all keys, and two keys have one
-// name only where SHA-256 collides.
-func (e *Engine) logKey(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return e.o.Prefix + formatVersion + "{" + base64.RawURLEncoding.EncodeToString(sum[:21]) + "}"
+// logKey is the name of a key's log, with a hash tag: what belongs to one name
+// lies in one slot. It does not grow with the key, and two keys have one name
+// only where SHA-256 collides.
+func (e *Engine) logKey(key Key) string {
+	log := e.o.Prefix + formatVersion + "{" + digest(key.Name) + "}"
+	if key.Variant != "" {
+		log += digest(key.Variant)
+	}
+	return log
+}
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base64.RawURLEncoding.EncodeToString(sum[:21])
 }
 
 // token is never given twice in the fleet.

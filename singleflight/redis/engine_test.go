@@ -18,14 +18,14 @@ func TestCost(t *testing.T) {
 	all := fleet(t, 2, Options{Timeout: 3 * time.Second, LeaseTTL: 30 * time.Second}, s)
 	all[0].get("warm", give(plain, singleflight.Store, 0, 0, []byte("x"))) // loads the scripts
 	all[1].get("warm", give(plain, singleflight.Store, 0, 0, []byte("x")))
-	eventually(t, 5*time.Second, "all listen for invalidations", func() bool { return s.calls("ssubscribe") == 2 })
+	line := all[0].e.nodes[0].line.keys[0]
+	eventually(t, 5*time.Second, "all listen for invalidations", func() bool { return s.must("PUBSUB", "SHARDNUMSUB", line) == line+"\n:2" })
 	calls := func(do func()) int {
 		t.Helper()
 		s.must("CONFIG", "RESETSTAT")
 		do()
 		eventually(t, 5*time.Second, "all is written", func() bool { return all[0].e.Stats().Leading == 0 })
-		// Each beat, which is not on any request's account, sets one field.
-		return s.calls("evalsha") + s.calls("eval") + s.calls("ssubscribe") - s.calls("hset")
+		return s.asked()
 	}
 	for _, tt := range []struct{ size, fill, hit int }{
 		{0, 4, 1}, {1000, 4, 1}, {64 << 10, 4 + 1, 1}, {1 << 20, 4 + 16, 2}, {8 << 20, 4 + 128, 2},
@@ -63,8 +63,9 @@ func TestBadValues(t *testing.T) {
 			all := fleet(t, 2, Options{}, s)
 			all[0].get(t.Name(), fill)
 			all[0].get("other", fill)
-			key := all[0].e.logKey(t.Name())
-			spoil(key, all[0].e.logKey("other"))
+			eventually(t, 5*time.Second, "all is written", func() bool { return all[0].e.Stats().Leading == 0 })
+			key := all[0].e.logKey(Key{Name: t.Name()})
+			spoil(key, all[0].e.logKey(Key{Name: "other"}))
 			s.must("PERSIST", key)
 			if r := all[1].get(t.Name(), fill); !r.whole(body) || all[1].fills.Load() != 1 {
 				t.Errorf("%v, %d fills", r.err, all[1].fills.Load())

@@ -69,7 +69,10 @@ func FuzzItems(f *testing.F) {
 	const key = "k"
 	f.Add("7-0", "7-1", "h", uint64(1), seal(key, kindHead, nil))
 	f.Add("7-0", "7-0", "token", uint64(0), seal(key, kindOpen, nil))
-	f.Add("7-0", "8-1", "h", uint64(1), "")
+	f.Add("7-0", "8-1", "h", uint64(1), seal(key, kindHead, nil))
+	f.Add("7-0", "7-2", "h", uint64(1), seal(key, kindHead, nil))
+	f.Add("7-0", "7-1", "o", uint64(1), seal(key, kindOpen, nil))
+	f.Add("7-0", "7-1", "hx", uint64(1), seal(key, kindHead, nil))
 	f.Add("", "", "", uint64(0), "")
 	f.Fuzz(func(t *testing.T, first, id, field string, next uint64, v string) {
 		one := value{list: []value{{s: id}, {list: []value{{s: field}, {s: v}}}}}
@@ -77,7 +80,8 @@ func FuzzItems(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(all) != 1 || id != fenceOf(first)+"-"+number(next) || (next == 0) != (all[0].kind == kindOpen) {
+		if len(all) != 1 || id != fenceOf(first)+"-"+number(next) || (next == 0) != (all[0].kind == kindOpen) ||
+			next > 0 && field != string(rune(all[0].kind)) {
 			t.Errorf("%q after %q as number %d: %+v", id, first, next, all)
 		}
 	})

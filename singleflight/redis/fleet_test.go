@@ -23,27 +23,30 @@ type page struct {
 	Keep   time.Duration
 	ETag   string
 	Tags   []string
+	Of     string // the variant
 	inline []byte
 	stored Stored
 }
 
 // instance is one process of the fleet, as far as this package knows.
 type instance struct {
-	t     testing.TB
-	e     *Engine
-	l     *Locker[*page]
-	g     *singleflight.Group[*page]
-	tier  *tier
-	mu    sync.Mutex
-	kept  map[string][]byte
-	fills atomic.Int64 // of this instance
+	t    testing.TB
+	e    *Engine
+	l    *Locker[*page]
+	g    *singleflight.Group[*page]
+	tier *tier
+	// dropsAtFirst is -1 until the engine was in use.
+	dropsAtFirst atomic.Int64
+	mu           sync.Mutex
+	kept         map[string][]byte
+	fills        atomic.Int64 // of this instance
 
 	closeNow func()
 }
 
 func (in *instance) Encode(p *page) Head {
 	b, _ := json.Marshal(p)
-	h := Head{Bytes: b, Identity: maphash.String(seed, p.ETag), Length: p.Length, Keep: p.Keep, Body: p.inline}
+	h := Head{Variant: p.Of, Bytes: b, Identity: maphash.String(seed, p.ETag), Length: p.Length, Keep: p.Keep, Body: p.inline}
 	return h
 }
 
@@ -96,6 +99,19 @@ func (t *tier) Drop() {
 	t.drops++
 }
 
+func (t *tier) dropped() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.drops
+}
+
+// has reports whether a tag was applied.
+func (t *tier) has(tag string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tags[tag] > 0
+}
+
 func (t *tier) Now() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,14 +133,14 @@ func (t *tier) valid(tags []string, born uint64) bool {
 func join(t testing.TB, o Options, g singleflight.Options[*page]) *instance {
 	t.Helper()
 	in := &instance{t: t, kept: make(map[string][]byte), tier: &tier{tags: make(map[string]uint64)}}
+	in.dropsAtFirst.Store(-1)
 	o.Tier = in.tier
 	e, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	in.e = e
-	in.l = NewLocker(e, in, g)
-	g.Locker = in.l
+	in.l = NewLocker(e, g)
 	in.g = singleflight.New(g)
 	in.closeNow = sync.OnceFunc(in.close)
 	t.Cleanup(in.closeNow)
@@ -148,13 +164,13 @@ func (in *instance) close() {
 
 func (in *instance) connect() *instance {
 	in.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := in.e.Connect(ctx); err != nil {
-		in.t.Fatal(err)
-	}
+	eventually(in.t, 5*time.Second, "the engine is in use", up([]*instance{in}, true))
+	in.dropsAtFirst.CompareAndSwap(-1, int64(in.tier.dropped()))
 	return in
 }
+
+// drops is how often all was dropped since the engine was first used.
+func (in *instance) drops() int { return in.tier.dropped() - int(in.dropsAtFirst.Load()) }
 
 // fleet is n connected instances on the servers.
 func fleet(t testing.TB, n int, o Options, servers ...*server) []*instance {
@@ -192,11 +208,19 @@ func (r result) whole(body []byte) bool {
 }
 
 // get asks an instance for a key, as a client.
-func (in *instance) get(key string, fill singleflight.Fill[*page]) (r result) {
+func (in *instance) get(key string, fill singleflight.Fill[*page]) result {
+	return in.getAs(Key{Name: key}, fill)
+}
+
+// getAs is get for what may be a variant.
+func (in *instance) getAs(key Key, fill singleflight.Fill[*page]) (r result) {
 	defer func() { r.ended = time.Now() }()
-	rd, err := in.g.Join(key, func(ctx context.Context, w *singleflight.Writer[*page]) error {
+	counted := func(ctx context.Context, w *singleflight.Writer[*page]) error {
 		in.fills.Add(1)
 		return fill(ctx, w)
+	}
+	rd, err := in.g.Join(key.Name+key.Variant, func(ctx context.Context, w *singleflight.Writer[*page]) error {
+		return in.l.Lead(ctx, key, w, counted, in)
 	})
 	if err != nil {
 		return result{err: err}
@@ -317,13 +341,16 @@ func TestShared(t *testing.T) {
 					t.Errorf("%d fills", n)
 				}
 				late := join(t, all[0].e.o, singleflight.Options[*page]{}).connect()
+				for _, in := range all {
+					eventually(t, 5*time.Second, "all is written", func() bool { return in.e.Stats().Leading == 0 })
+				}
 				r := late.get(key, fill)
 				if !r.whole(body) || late.fills.Load() != 0 {
 					t.Errorf("a later instance: %v %v, %d bytes", r.outcome, r.err, len(r.body))
 				}
 				late.closeNow()
-				if !bytes.Equal(late.kept["n"], body) || late.kept["n"] == nil && size > 0 {
-					t.Errorf("it kept %d bytes", len(late.kept["n"]))
+				if b, ok := late.kept["n"]; !ok || !bytes.Equal(b, body) {
+					t.Errorf("it kept %d bytes: %v", len(b), ok)
 				}
 				if st := late.e.Stats(); st.Hits != 1 || st.Read < int64(size) {
 					t.Errorf("%+v", st)

@@ -28,14 +28,17 @@ const (
 
 // flight is one call of Lead.
 type flight[H any] struct {
-	l     *Locker[H]
-	n     *node
-	key   string // of the log
-	w     *singleflight.Writer[H]
-	fill  singleflight.Fill[H]
-	codec Codec[H]
+	l       *Locker[H]
+	n       *node
+	own     string // log of the key
+	plain   string // that of the name alone, where the key is a variant's; else ""
+	variant uint64
+	w       *singleflight.Writer[H]
+	fill    singleflight.Fill[H]
+	codec   Codec[H]
 
-	first    string    // id of the first entry of the log being read
+	log      string    // the one being read, own or plain
+	first    string    // id of its first entry
 	expires  time.Time // the earliest that its lease can run out; zero without one
 	last     string    // of the last one read
 	next     uint64    // number of the next one
@@ -66,7 +69,7 @@ const (
 
 // run asks for the lease until it has it, or has all of another's log.
 func (f *flight[H]) run(ctx context.Context) error {
-	q := query{key: f.key, bytes: firstRead}
+	q := query{own: f.own, plain: f.plain, variant: f.variant, bytes: firstRead}
 	var ear *watch
 	defer func() {
 		if ear != nil {
@@ -107,22 +110,10 @@ func (f *flight[H]) run(ctx context.Context) error {
 		case stepWait:
 			f.waited = true
 			q.bytes = f.nextRead(r)
-			if ear == nil {
-				f.l.e.n.heldElsewhere.Add(1)
-				if f.l.e.follows.Add(1) > int64(f.l.e.o.MaxFollows) {
-					f.l.e.follows.Add(-1)
-					f.l.e.n.overloads.Add(1)
-					return f.alone(ctx, true)
-				}
-				ear = f.n.watch(ctx, link, f.key)
-				continue // what came before it could hear
-			}
-			if err := f.wait(ctx, link, ear, r.left); err != nil {
+			if ear, err = f.attend(ctx, link, ear, r.left); errors.Is(err, errOverloaded) {
+				return f.alone(ctx, true)
+			} else if err != nil {
 				return err
-			}
-			if ear.over() {
-				ear.stop()
-				ear = f.n.watch(ctx, link, f.key)
 			}
 		}
 	}
@@ -144,6 +135,27 @@ func (f *flight[H]) nextRead(r reply) int64 {
 		return mostRead
 	}
 	return liveRead
+}
+
+// attend returns when there may be more to read, with what it listens by. Where
+// it has just begun to listen that is at once: for what came before.
+func (f *flight[H]) attend(ctx context.Context, l *link, ear *watch, left time.Duration) (*watch, error) {
+	switch {
+	case ear == nil:
+		f.l.e.n.heldElsewhere.Add(1)
+		if f.l.e.follows.Add(1) > int64(f.l.e.o.MaxFollows) {
+			f.l.e.follows.Add(-1)
+			f.l.e.n.overloads.Add(1)
+			return nil, errOverloaded
+		}
+		return f.n.watch(ctx, l, f.log), nil
+	case ear.key == f.log:
+		if err := f.wait(ctx, l, ear, left); err != nil || !ear.over() {
+			return ear, err
+		}
+	}
+	ear.stop()
+	return f.n.watch(ctx, l, f.log), nil
 }
 
 // wait ends when the follower is woken, at the next poll, when the lease has
@@ -170,16 +182,17 @@ func (f *flight[H]) wait(ctx context.Context, l *link, ear *watch, left time.Dur
 
 // take reads what a reply brought.
 func (f *flight[H]) take(r reply) (step, error) {
-	early, before := r.first != f.first && !f.headed && time.Now().Before(f.expires), f.opening
+	another := r.first != f.first || r.log != f.log
+	early, before := another && !f.headed && time.Now().Before(f.expires), f.opening
 	f.expires = time.Time{}
 	if r.left <= f.l.e.o.LeaseTTL {
 		f.expires = time.Now().Add(r.left)
 	}
-	if r.first != f.first {
-		f.first, f.last, f.next, f.opening = r.first, "", 0, opening{}
+	if another {
+		f.log, f.first, f.last, f.next, f.opening = r.log, r.first, "", 0, opening{}
 		f.out.restart()
 	}
-	all, err := items(f.key, f.first, f.next, r.entries)
+	all, err := items(f.log, f.first, f.next, r.entries)
 	if err != nil {
 		return f.bad()
 	}
@@ -362,83 +375,8 @@ func (f *flight[H]) end() error {
 	} else {
 		f.l.e.n.hits.Add(1)
 	}
-	if body := f.w.Body(); f.heading.keep > 0 && (body != nil || f.out.passed == 0) {
+	if body := f.w.Body(); f.heading.keep > 0 && body != nil {
 		f.codec.Keep(f.head, body)
 	}
 	return nil
-}
-
-// alone fills without the engine, because it is away or because the log is not
-// for us.
-func (f *flight[H]) alone(ctx context.Context, fallback bool) error {
-	if fallback {
-		f.l.e.n.fallbacks.Add(1)
-	}
-	if f.headed {
-		return f.goOn(ctx, f.fill)
-	}
-	return f.fill(ctx, f.w)
-}
-
-// lead fills under a lease.
-func (f *flight[H]) lead(ctx context.Context, ls *lease) error {
-	if !f.headed {
-		return lead(ctx, ls, f.w, f.fill, f.codec)
-	}
-	return f.goOn(ctx, func(ctx context.Context, w *singleflight.Writer[H]) error {
-		return lead(ctx, ls, w, f.fill, f.codec)
-	})
-}
-
-// goOn completes a body whose fill was lost from another fill, which runs apart
-// until it is known to give the same.
-func (f *flight[H]) goOn(ctx context.Context, fill singleflight.Fill[H]) error {
-	f.l.e.n.takenOver.Add(1)
-	f.out.restart()
-	// The one reader that is told of a Private head is the leader, so the bytes
-	// come through another.
-	var follower *singleflight.Reader[H]
-	began, over := make(chan error, 1), make(chan struct{})
-	leader, err := f.l.apart.Join(f.l.e.token(), func(ctx context.Context, w *singleflight.Writer[H]) (err error) {
-		defer close(over)
-		follower, err = w.Follow()
-		began <- err
-		if err != nil {
-			return err
-		}
-		return fill(ctx, w)
-	})
-	if err != nil {
-		return err
-	}
-	defer leader.Close()
-	if err := <-began; err != nil {
-		return err
-	}
-	defer follower.Close()
-	head, outcome, err := follower.Wait(ctx)
-	switch {
-	case outcome == singleflight.Released:
-		return ErrChanged
-	case err != nil:
-		return err
-	case f.codec.Encode(head).Identity != f.heading.identity:
-		return ErrChanged
-	}
-	leader.Close() // it reads nothing, and a body that is passed on would wait for it
-	if _, err := follower.WriteTo(&f.out); err != nil {
-		return err
-	}
-	if !f.out.caughtUp() {
-		return ErrChanged
-	}
-	if err := f.w.End(); err != nil {
-		return err
-	}
-	select {
-	case <-over: // it has stored what it filled
-		return nil
-	case <-ctx.Done():
-		return errors.Join(context.Cause(ctx))
-	}
 }

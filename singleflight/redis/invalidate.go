@@ -42,7 +42,9 @@ func (e *Engine) Invalidate(ctx context.Context, tags []string) error {
 }
 
 func (n *node) invalidate(ctx context.Context, tags []string) error {
-	v, err := n.eval(ctx, 0, scriptBump, n.line.keys, []string{number(lineLimit), number(newLineID()), packTags(tags)})
+	p := n.line.position()
+	v, err := n.eval(ctx, 0, scriptBump, n.line.keys,
+		[]string{number(lineLimit), number(newLineID()), packTags(tags), number(p.line), number(p.at)})
 	if err != nil {
 		return fmt.Errorf("redis: invalidate: %w", err)
 	}

@@ -38,7 +38,7 @@ func TestInvalidate(t *testing.T) {
 			t.Errorf("confirmed after %v", took)
 		}
 		for j, in := range all {
-			if in.tier.Now() == 0 {
+			if !in.tier.has(tags[0]) {
 				t.Errorf("instance %d has not applied it", j)
 			}
 		}
@@ -67,7 +67,7 @@ func TestInvalidate(t *testing.T) {
 	if r := all[1].get("other", tagged("?", 0, 0)); string(r.body) != "kept" {
 		t.Errorf("%q", r.body)
 	}
-	if all[0].tier.drops+all[1].tier.drops+all[2].tier.drops != 0 {
+	if all[0].drops()+all[1].drops()+all[2].drops() != 0 {
 		t.Error("dropped all without need")
 	}
 }
@@ -136,7 +136,7 @@ func TestCatchUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer b.close()
-		if _, err := b.eval(context.Background(), scriptBump, n.line.keys, []string{"8192", "5", packTags(tags)}); err != nil {
+		if _, err := b.eval(context.Background(), scriptBump, n.line.keys, []string{"8192", "5", packTags(tags), "0", "0"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,23 +152,23 @@ func TestCatchUp(t *testing.T) {
 		bump(fmt.Sprint(i))
 	}
 	eventually(t, 5*time.Second, "caught up", func() bool { return n.link.Load() != nil && n.line.position().at == 600 })
-	if all[0].tier.tags["0"] == 0 || all[0].tier.tags["599"] == 0 || all[0].tier.drops != 0 {
-		t.Errorf("%d tags, %d drops", len(all[0].tier.tags), all[0].tier.drops)
+	if !all[0].tier.has("0") || !all[0].tier.has("599") || all[0].drops() != 0 {
+		t.Errorf("%d tags, %d drops", len(all[0].tier.tags), all[0].drops())
 	}
 	// The line has been cut to what is after the instance's place.
 	s.must("XTRIM", n.line.keys[0], "MAXLEN", "0")
 	s.must("HSET", n.line.keys[1], "at", "700")
-	eventually(t, 5*time.Second, "dropped", func() bool { return all[0].tier.Now() > 600 })
-	if all[0].tier.drops != 1 || n.line.position().at != 700 {
-		t.Errorf("%d drops, at %d", all[0].tier.drops, n.line.position().at)
+	eventually(t, 5*time.Second, "dropped", func() bool { return all[0].drops() == 1 })
+	if all[0].drops() != 1 || n.line.position().at != 700 {
+		t.Errorf("%d drops, at %d", all[0].drops(), n.line.position().at)
 	}
 	// The engine has lost its data a moment ago: nothing was acknowledged
 	// without this instance.
 	was := n.line.position()
 	s.must("FLUSHALL")
 	eventually(t, 5*time.Second, "a new line", func() bool { return n.line.position().line != was.line })
-	if all[0].tier.drops != 1 {
-		t.Errorf("%d drops", all[0].tier.drops)
+	if all[0].drops() != 1 {
+		t.Errorf("%d drops", all[0].drops())
 	}
 }
 
@@ -211,7 +211,7 @@ func TestLostLine(t *testing.T) {
 	onA := keys(all[0].e.nodes[0], 3)
 	filled(all[0], onA[0])
 	lose(1, b, func() { down(1); pauseFor(instanceTTL + 500*time.Millisecond) })
-	if all[0].tier.drops+all[1].tier.drops != 0 {
+	if all[0].drops()+all[1].drops() != 0 {
 		t.Error("dropped what the other node vouches for")
 	}
 	if filled(all[1], onA[0]) {
@@ -224,12 +224,78 @@ func TestLostLine(t *testing.T) {
 	a.resume()
 	for _, in := range all {
 		in.connect()
-		if in.tier.drops != 1 {
-			t.Errorf("dropped %d times", in.tier.drops)
+		if in.drops() != 1 {
+			t.Errorf("dropped %d times", in.drops())
 		}
 	}
 	if !filled(all[0], onA[1]) || filled(all[1], onA[1]) {
 		t.Error("what was filled after that is not shared")
+	}
+}
+
+// TestFilledBeforeTheFirstUse: what an instance has filled before it could use
+// the engine may have been struck meanwhile.
+func TestFilledBeforeTheFirstUse(t *testing.T) {
+	s := startServer(t)
+	first := fleet(t, 1, Options{}, s)[0]
+	s.old(first)
+	late := join(t, Options{Addresses: []string{s.addr}, Timeout: time.Second, LeaseTTL: 3 * time.Second}, singleflight.Options[*page]{})
+	born := late.tier.Now()
+	late.connect()
+	if late.tier.valid([]string{"a"}, born) {
+		t.Error("what was filled before counts")
+	}
+}
+
+// TestLostInvalidation: an engine that comes back without the last of what it
+// was told gives no number twice.
+func TestLostInvalidation(t *testing.T) {
+	s := startServer(t)
+	all := fleet(t, 2, Options{}, s)
+	s.old(all[0])
+	ctx := context.Background()
+	for _, tag := range []string{"a", "lost"} {
+		if err := all[0].e.Invalidate(ctx, []string{tag}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys := all[0].e.nodes[0].line.keys
+	s.must("HSET", keys[1], "at", "1")
+	s.must("XDEL", keys[0], "2-0")
+	if err := all[1].e.Invalidate(ctx, []string{"next"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, in := range all {
+		if !in.tier.has("next") {
+			t.Errorf("instance %d has confirmed and not applied it", i)
+		}
+	}
+}
+
+// TestEngineRefuses: an engine that answers and cannot be used is told of.
+func TestEngineRefuses(t *testing.T) {
+	s := startServer(t)
+	s.must("ACL", "SETUSER", "half", "on", "nopass", "+@all", "~other*", "&*")
+	told := make(chan error, 10)
+	in := join(t, Options{
+		Addresses: []string{s.addr}, Username: "half", Password: "x", Timeout: time.Second, LeaseTTL: 3 * time.Second,
+		OnNode: func(_ string, up bool, err error) {
+			if !up {
+				told <- err
+			}
+		},
+	}, singleflight.Options[*page]{})
+	select {
+	case err := <-told:
+		if err == nil || !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("told of %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("told of nothing")
+	}
+	in.closeNow()
+	if len(told) > 0 {
+		t.Errorf("told again: %v", <-told)
 	}
 }
 

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"encoding/binary"
 	"strings"
 	"time"
 )
@@ -9,7 +10,9 @@ import (
 // query is what a flight asks the engine for: what is new in a log, or else
 // the lease.
 type query struct {
-	key      string
+	own      string
+	plain    string // the log of the name alone, where own is a variant's; else ""
+	variant  uint64 // which plain must be of
 	rejected string // id of the first entry of a log that is to be replaced
 	last     string // id of the last entry read
 	opening  opening
@@ -20,6 +23,7 @@ type query struct {
 type reply struct {
 	lease *lease
 
+	log     string        // own or plain
 	first   string        // id of the log's first entry
 	left    time.Duration // to live, for the lease or the object
 	since   time.Duration // the lease was taken
@@ -29,9 +33,13 @@ type reply struct {
 
 func (n *node) join(ctx context.Context, q query) (reply, error) {
 	token, asked := n.e.token(), time.Now()
-	open := seal(q.key, kindOpen, q.opening.encode())
-	v, err := n.eval(ctx, q.bytes, scriptJoin, []string{q.key}, []string{
+	logs, open := []string{q.own}, seal(q.own, kindOpen, q.opening.encode())
+	if q.plain != "" {
+		logs = append(logs, q.plain)
+	}
+	v, err := n.eval(ctx, q.bytes, scriptJoin, logs, []string{
 		q.rejected, q.last, number(uint64(q.bytes)), token, open, millis(n.e.o.LeaseTTL),
+		string(binary.LittleEndian.AppendUint64(nil, q.variant)),
 	})
 	if err != nil {
 		return reply{}, err
@@ -41,18 +49,16 @@ func (n *node) join(ctx context.Context, q query) (reply, error) {
 			n.e.n.badValues.Add(1)
 		}
 		n.e.n.taken.Add(1)
-		return reply{lease: &lease{n: n, key: q.key, id: v.at(1).s, token: token, attempt: q.opening.attempt, took: asked}}, nil
+		return reply{lease: &lease{n: n, key: q.own, id: v.at(1).s, token: token, attempt: q.opening.attempt, took: asked}}, nil
 	}
 	r := reply{
+		log:     logs[min(max(v.at(6).n-1, 0), int64(len(logs)-1))],
 		first:   v.at(1).s,
 		left:    time.Duration(v.at(2).n) * time.Millisecond,
 		more:    v.at(4).n == 1,
 		entries: v.at(5).list,
 	}
-	r.since, err = time.ParseDuration(v.at(3).s + "us")
-	if err != nil {
-		r.since = 0 // a foreign log: its first entry will not pass
-	}
+	r.since, _ = time.ParseDuration(v.at(3).s + "us") // 0 for a foreign log, whose first entry will not pass
 	return r, nil
 }
 
@@ -68,7 +74,7 @@ func items(key, first string, next uint64, entries []value) ([]item, error) {
 	all := make([]item, len(entries))
 	for i, e := range entries {
 		field, val := e.at(1).at(0).s, e.at(1).at(1).s
-		if e.at(0).s != fence+"-"+number(next) || len(e.at(1).list) != 2 || field == "" {
+		if e.at(0).s != fence+"-"+number(next) || field == "" {
 			return nil, errBadValue
 		}
 		k := kind(field[0])

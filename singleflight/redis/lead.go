@@ -117,7 +117,7 @@ func (p *publisher[H]) ship(ctx context.Context, head Head) {
 	}
 	h := heading{
 		after: time.Since(p.ls.took), keep: head.Keep, length: max(head.Length, -1), identity: head.Identity,
-		tooLarge: head.Length > p.e.o.MaxObject, bytes: head.Bytes,
+		variant: variantTag(head.Variant), tooLarge: head.Length > p.e.o.MaxObject, bytes: head.Bytes,
 	}
 	first := entry{kindHead, seal(p.ls.key, kindHead, h.encode())}
 	switch {

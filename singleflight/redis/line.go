@@ -149,6 +149,8 @@ func (n *node) sync(ctx context.Context, l *link) error {
 		}
 		switch {
 		case was.line == 0:
+			// What was filled alone until now may have been struck since.
+			n.e.dropUnlessWhole(asked, n)
 			n.line.begin(now)
 		case lost:
 			n.e.dropUnlessWhole(asked, n)

@@ -25,8 +25,20 @@ var (
 	ErrSilent = errors.New("redis: the leading instance is silent")
 )
 
+// Key is what a flight is called in the whole fleet.
+type Key struct {
+	// Name is the same for all variants of a response.
+	Name string
+	// Variant tells apart the variants of a name; "" where it has none, or the
+	// caller does not know yet by what to tell them apart. What was filled for
+	// the name alone and turned out to be a variant is found under that, too.
+	Variant string
+}
+
 // Head is what other instances are to know of a head.
 type Head struct {
+	// Variant is Key.Variant of what was filled, now that it is known.
+	Variant string
 	// Bytes are handed to their Decode as they are.
 	Bytes []byte
 	// Identity is the same for two heads only if a reader that was given the
@@ -73,48 +85,40 @@ type Codec[H any] interface {
 	Keep(h H, body []byte)
 }
 
-// Locker extends flights to the other instances of the fleet. It implements
-// singleflight.Locker, and its methods may be called by many goroutines at
-// once. It must be closed.
+// Locker extends flights to the other instances of the fleet. Its methods may
+// be called by many goroutines at once. It must be closed.
 type Locker[H any] struct {
-	e     *Engine
-	codec Codec[H]
+	e *Engine
 	// apart is for fills whose bytes are compared with what readers have been
 	// given already.
 	apart *singleflight.Group[H]
 }
 
-// NewLocker makes a Locker on an engine, which it does not own. codec is for
-// Lead and may be nil where LeadAs alone is used. o is for the fills that begin
-// after a body was lost half way: limits, ReadWait and OnPanic should be those
-// of the group that the Locker serves; what it says of elections, failures and
-// a Locker does not count.
-func NewLocker[H any](e *Engine, codec Codec[H], o singleflight.Options[H]) *Locker[H] {
-	o.Elections, o.FailureMemory, o.Locker = -1, -1, nil
-	return &Locker[H]{e: e, codec: codec, apart: singleflight.New(o)}
+// NewLocker makes a Locker on an engine, which it does not own. o is for the
+// fills that begin after a body was lost half way: limits, ReadWait and OnPanic
+// should be those of the group that the Locker serves; what it says of
+// elections and failures does not count.
+func NewLocker[H any](e *Engine, o singleflight.Options[H]) *Locker[H] {
+	o.Elections, o.FailureMemory = -1, -1
+	return &Locker[H]{e: e, apart: singleflight.New(o)}
 }
 
 // Close waits for fills as singleflight.Group's Close does. It comes after the
 // Close of the group that the Locker serves, and before the engine's.
 func (l *Locker[H]) Close(ctx context.Context) error { return l.apart.Close(ctx) }
 
-// Lead implements singleflight.Locker with the codec given to NewLocker.
-func (l *Locker[H]) Lead(ctx context.Context, key string, w *singleflight.Writer[H], fill singleflight.Fill[H]) error {
-	return l.LeadAs(ctx, key, w, fill, l.codec)
-}
-
-// LeadAs fills w for key, which all instances must name alike, in one of three
+// Lead fills w for key, which all instances must name alike, in one of three
 // ways: with an object that the fleet has or another instance is filling at the
 // moment; by calling fill under the key's lease, whose result others then find
 // and follow; or by calling fill alone, where the engine is away, too slow or
-// overloaded, or where the response is known to be too large for it. Unlike
-// Lead it can be called by a fill, so that each request brings its own codec
-// and looks into its own tiers first.
+// overloaded, or where the response is known to be too large for it. It is
+// called by the fill of a flight, with its ctx and Writer, so that each request
+// brings its own codec and looks into its own tiers first.
 //
 // It returns fill's error, or singleflight.ErrRelease and others of this
 // package, or one of w's.
-func (l *Locker[H]) LeadAs(ctx context.Context, key string, w *singleflight.Writer[H], fill singleflight.Fill[H], codec Codec[H]) error {
-	n := l.e.node(key)
+func (l *Locker[H]) Lead(ctx context.Context, key Key, w *singleflight.Writer[H], fill singleflight.Fill[H], codec Codec[H]) error {
+	n := l.e.node(key.Name)
 	if n == nil {
 		l.e.n.fallbacks.Add(1)
 		return fill(ctx, w)
@@ -126,7 +130,10 @@ func (l *Locker[H]) LeadAs(ctx context.Context, key string, w *singleflight.Writ
 		return fill(ctx, w)
 	}
 	defer l.e.leads.Add(-1)
-	f := &flight[H]{l: l, n: n, key: l.e.logKey(key), w: w, fill: fill, codec: codec, attempt: 1}
+	f := &flight[H]{l: l, n: n, own: l.e.logKey(key), w: w, fill: fill, codec: codec, attempt: 1}
+	if key.Variant != "" {
+		f.plain, f.variant = l.e.logKey(Key{Name: key.Name}), variantTag(key.Variant)
+	}
 	f.out.w = w
 	return f.run(ctx)
 }

@@ -187,8 +187,12 @@ func (n *node) run(ctx context.Context) {
 			asked = idle
 		}
 		err := n.sync(ctx, asked)
-		if err == nil && l == nil {
+		switch {
+		case l != nil || ctx.Err() != nil:
+		case err == nil:
 			n.admit(b)
+		default:
+			n.notUsed(err)
 		}
 		if l = n.link.Load(); (l != nil) != up {
 			up = !up
@@ -211,16 +215,21 @@ func (n *node) dial(ctx context.Context) backend {
 			return b
 		}
 		n.e.n.errors.Add(1)
-		n.mu.Lock()
-		first := n.cause == nil || !n.state.Proven
-		n.state.Proven, n.cause = true, err
-		n.mu.Unlock()
-		if first {
-			n.tell(false)
-		}
+		n.notUsed(err)
 		n.rest(ctx, probeEvery)
 	}
 	return nil
+}
+
+// notUsed notes why a node that was never in use is not, and tells of it once.
+func (n *node) notUsed(err error) {
+	n.mu.Lock()
+	first := !n.state.Proven
+	n.state.Proven, n.cause = true, err
+	n.mu.Unlock()
+	if first {
+		n.tell(false)
+	}
 }
 
 func (n *node) tell(up bool) {

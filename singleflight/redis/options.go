@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -23,15 +24,17 @@ const (
 // Options configure an Engine. The zero value of each field but Addresses
 // stands for its default.
 type Options struct {
-	Addresses []string // host:port, at least one
+	// Addresses are each a host:port or, with Standalone, unix: and the path of
+	// a socket; at least one.
+	Addresses []string
 	Mode      Mode
 	Username  string
 	Password  string
-	TLS       *tls.Config // nil: in the clear
+	TLS       *tls.Config // nil: in the clear, as over a socket
 	DB        int         // not with Cluster
 
 	SentinelMaster   string // the name that the sentinels know the master by
-	SentinelUsername string
+	SentinelUsername string // the login at the sentinels, which is not that at the master
 	SentinelPassword string
 
 	// Prefix begins all keys; default "ringfence:". Instances with the same
@@ -125,6 +128,7 @@ func (o Options) validate() error {
 	fault(len(o.Addresses) == 0, "no address")
 	fault(o.Mode > Cluster, "mode %d is none", o.Mode)
 	fault(o.Mode == Sentinel && o.SentinelMaster == "", "no name of the sentinels' master")
+	fault(o.Mode != Standalone && strings.Contains(strings.Join(o.Addresses, ","), "unix:"), "a socket is for standalone nodes")
 	fault(o.Mode == Cluster && o.DB != 0, "a cluster has no database %d", o.DB)
 	fault(o.Timeout < time.Millisecond, "timeout %v is under a millisecond", o.Timeout)
 	fault(o.LeaseTTL < 3*o.Timeout, "lease ttl %v is under three timeouts of %v", o.LeaseTTL, o.Timeout)

@@ -3,9 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -165,8 +163,8 @@ func TestDeadLeader(t *testing.T) {
 			const ttl = 600 * time.Millisecond
 			all := fleet(t, 3, Options{LeaseTTL: ttl, Timeout: 200 * time.Millisecond}, s)
 			dead, ctx := all[0].e.nodes[0], context.Background()
-			key := all[0].e.logKey(t.Name())
-			r, err := dead.join(ctx, query{key: key, bytes: firstRead, opening: opening{attempt: 1, born: dead.line.position()}})
+			key := all[0].e.logKey(Key{Name: t.Name()})
+			r, err := dead.join(ctx, query{own: key, bytes: firstRead, opening: opening{attempt: 1, born: dead.line.position()}})
 			if err != nil || r.lease == nil {
 				t.Fatal(r, err)
 			}
@@ -248,45 +246,5 @@ func TestConfirmed(t *testing.T) {
 	}
 	if n := fills(all); n != 1 {
 		t.Errorf("%d fills", n)
-	}
-}
-
-// TestLeadAs: called from within a fill it does the same.
-func TestLeadAs(t *testing.T) {
-	s := startServer(t)
-	all := fleet(t, 2, Options{}, s)
-	body := bodyOf(100_000)
-	p := page{Name: "n", Length: -1, Keep: time.Minute, ETag: "e"}
-	for name, tt := range map[string]struct {
-		fill singleflight.Fill[*page]
-		ok   func(result) bool
-	}{
-		"whole": {give(p, singleflight.Store, 100*time.Millisecond, 0, body), func(r result) bool { return r.whole(body) }},
-		"cut short": {func(ctx context.Context, w *singleflight.Writer[*page]) error {
-			return errors.Join(give(p, singleflight.Store, 100*time.Millisecond, 200*time.Millisecond, body, nil)(ctx, w), io.ErrUnexpectedEOF)
-		}, func(r result) bool { return r.err != nil }},
-	} {
-		groups := [2]*singleflight.Group[*page]{}
-		var rs [2]result
-		var both sync.WaitGroup
-		for i := range groups {
-			groups[i] = singleflight.New(singleflight.Options[*page]{Elections: -1})
-			both.Go(func() {
-				in := &instance{g: groups[i]}
-				rs[i] = in.get(name, func(ctx context.Context, w *singleflight.Writer[*page]) error {
-					return all[i].l.LeadAs(ctx, name, w, tt.fill, all[i])
-				})
-			})
-		}
-		both.Wait()
-		for i := range groups {
-			if !tt.ok(rs[i]) {
-				t.Errorf("%s: %v, %d bytes", name, rs[i].err, len(rs[i].body))
-			}
-			groups[i].Close(context.Background())
-		}
-	}
-	if a, b := all[0].e.Stats(), all[1].e.Stats(); a.Taken+b.Taken != 2 || a.HeldElsewhere+b.HeldElsewhere != 2 {
-		t.Errorf("%+v %+v", a, b)
 	}
 }

@@ -32,17 +32,37 @@ func sources() [scriptCount]string {
 }
 
 // joinSource reads a log, or takes the lease where there is none: no key, or
-// one whose first entry is the rejected one, or a foreign value. A fence is the
-// engine's time in microseconds, and greater than the one before it.
+// one whose first entry is the rejected one, or a foreign value. In place of a
+// variant's log that is not there it reads the log of the name alone, where the
+// heading of that one, behind its checksum, says that it is of this variant. A
+// fence is the engine's time in microseconds, and greater than the one before
+// it.
 //
-//	KEYS log   ARGV rejected id, last id read, bytes to read, token, opening, ttl
+//	KEYS log, log of the name alone if another
+//	ARGV rejected id, last id read, bytes to read, token, opening, ttl, variant
 //	-> 0, id of the first entry, milliseconds left, microseconds since the
-//	   lease, 1 where more can be read at once, entries
+//	   lease, 1 where more can be read at once, entries, 1 or 2 for the log
 //	-> 1, id of the first entry, 1 where a foreign value was in the way
 const joinSource = `
-local log, rejected, last = KEYS[1], ARGV[1], ARGV[2]
+local log, plain, rejected, last = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
+local function read(log, which, id, fence)
+  local from = '-'
+  if string.match(last, '^%d+') == string.match(id, '^%d+') then from = '(' .. last end
+  local entries, size, got = {}, 0, nil
+  repeat
+    got = redis.call('XRANGE', log, from, '+', 'COUNT', 4)
+    for _, entry in ipairs(got) do
+      entries[#entries + 1] = entry
+      size = size + #entry[2][2]
+      from = '(' .. entry[1]
+    end
+  until #got < 4 or size >= tonumber(ARGV[3])
+  local more = 0
+  if #got == 4 then more = 1 end
+  return {0, id, redis.call('PTTL', log), string.format('%.0f', now - fence), more, entries, which}
+end
 local first = redis.pcall('XRANGE', log, '-', '+', 'COUNT', 1)
 local foreign = 0
 if first.err then
@@ -54,22 +74,16 @@ elseif first[1] then
   if not fence then
     foreign = 1
   elseif id ~= rejected then
-    local from = '-'
-    if string.match(last, '^%d+') == string.match(id, '^%d+') then from = '(' .. last end
-    local entries, size, got = {}, 0, nil
-    repeat
-      got = redis.call('XRANGE', log, from, '+', 'COUNT', 4)
-      for _, entry in ipairs(got) do
-        entries[#entries + 1] = entry
-        size = size + #entry[2][2]
-        from = '(' .. entry[1]
-      end
-    until #got < 4 or size >= tonumber(ARGV[3])
-    local more = 0
-    if #got == 4 then more = 1 end
-    return {0, id, redis.call('PTTL', log), string.format('%.0f', now - fence), more, entries}
+    return read(log, 1, id, fence)
   elseif fence >= now and fence < 2^52 then
     now = fence + 1
+  end
+elseif plain then
+  local two = redis.pcall('XRANGE', plain, '-', '+', 'COUNT', 2)
+  local head = not two.err and two[2]
+  local fence = head and tonumber(string.match(two[1][1], '^(%d+)%-0$'))
+  if fence and two[1][1] ~= rejected and head[2][1] == 'h' and string.sub(head[2][2], 9, 16) == ARGV[7] then
+    return read(plain, 2, two[1][1], fence)
   end
 end
 -- A script that has written may go on past maxmemory: no lease of a full engine.
@@ -163,14 +177,19 @@ local done = redis.pcall('HSET', members, 'i:' .. ARGV[1], string.format('%.0f %
 if type(done) == 'table' and done.err and not string.find(done.err, 'OOM', 1, true) then return done end
 return {id, string.format('%.0f', at), lost, entries}`
 
-// bumpSource adds an invalidation to the line.
+// bumpSource adds an invalidation to the line. Where there is no line, or it
+// goes less far than the instance has seen, a new one begins: a number is never
+// given twice.
 //
-//	KEYS line, members   ARGV limit, new line id, tags, packed
+//	KEYS line, members   ARGV limit, new line id, tags, packed, line id, applied
 //	-> line id, its number
 const bumpSource = `
 local line, members = KEYS[1], KEYS[2]
-if redis.call('HSETNX', members, 'line', ARGV[2]) == 1 then
+local id = redis.call('HGET', members, 'line')
+local last = tonumber(redis.call('HGET', members, 'at') or 0)
+if not id or (id == ARGV[4] and last < tonumber(ARGV[5])) then
   local time = redis.call('TIME')
+  redis.call('HSET', members, 'line', ARGV[2])
   redis.call('DEL', line)
   redis.call('HSET', members, 'at', 0, 'born', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
 end

@@ -160,14 +160,18 @@ func (s *server) must(words ...string) string {
 	return got
 }
 
-// calls is how often a command was carried out since the last CONFIG RESETSTAT.
-func (s *server) calls(command string) int {
-	_, rest, ok := strings.Cut(s.must("INFO", "commandstats"), "cmdstat_"+command+":calls=")
-	if !ok {
-		return 0
+// asked is how often a script was called, or a channel subscribed to, since the
+// last CONFIG RESETSTAT, on some request's account: not by beats, each of which
+// sets one field.
+func (s *server) asked() int {
+	stats := s.must("INFO", "commandstats")
+	calls := func(command string) int {
+		_, rest, _ := strings.Cut(stats, "cmdstat_"+command+":calls=")
+		n, _, _ := strings.Cut(rest, ",")
+		k, _ := strconv.Atoi(n)
+		return k
 	}
-	n, _ := strconv.Atoi(rest[:strings.IndexByte(rest, ',')])
-	return n
+	return calls("evalsha") + calls("eval") + calls("ssubscribe") - calls("hset")
 }
 
 // pauseFor waits in real time, outside any bubble: for another process.

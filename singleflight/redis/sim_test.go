@@ -103,6 +103,7 @@ type world struct {
 	ports     []*port
 	instances []*simInstance
 	quiet     bool // nothing goes wrong
+	varies    bool // and all know it
 	failing   bool // every fill fails
 
 	mu      sync.Mutex
@@ -131,7 +132,7 @@ func pageOf(key string, version int) (page, []byte) {
 	for i := range body {
 		body[i] += byte(version)
 	}
-	p := page{Name: key, ETag: strconv.Itoa(version), Length: -1, Keep: time.Minute, Tags: []string{key}}
+	p := page{Name: key, Of: "v", ETag: strconv.Itoa(version), Length: -1, Keep: time.Minute, Tags: []string{key}}
 	if rng.IntN(2) == 0 {
 		p.Length = int64(len(body))
 	}
@@ -142,6 +143,7 @@ type simClient struct {
 	id      int
 	at      time.Duration
 	key     string
+	variant string // "" where it does not know
 	in      int
 	leaves  time.Duration
 	toHead  time.Duration
@@ -156,6 +158,9 @@ func (w *world) client(id int) simClient {
 	ms := func(n int) time.Duration { return time.Duration(r.IntN(n)) * time.Millisecond }
 	c := simClient{id: id, at: ms(4000), key: fmt.Sprint("k", r.IntN(2)), in: r.IntN(3), leaves: time.Hour,
 		toHead: ms(700), toPiece: ms(200), verdict: singleflight.Store}
+	if w.quiet && w.varies || !w.quiet && r.IntN(2) == 0 {
+		c.variant = "v"
+	}
 	if w.quiet {
 		c.at = ms(400)
 		c.toHead = 10*time.Millisecond + ms(3000) // longer than a lease that nobody renews
@@ -234,8 +239,8 @@ func (w *world) run(c simClient) {
 	in.tier.mu.Lock()
 	epoch := in.tier.tags[c.key] + in.tier.tags["*"]
 	in.tier.mu.Unlock()
-	rd, err := in.g.Join(fmt.Sprint(c.key, " ", epoch), func(ctx context.Context, out *singleflight.Writer[*page]) error {
-		return in.l.LeadAs(ctx, c.key, out, w.fill(c), in)
+	rd, err := in.g.Join(fmt.Sprint(c.key, c.variant, " ", epoch), func(ctx context.Context, out *singleflight.Writer[*page]) error {
+		return in.l.Lead(ctx, Key{c.key, c.variant}, out, w.fill(c), in)
 	})
 	if err != nil {
 		return // it failed a moment ago
@@ -343,7 +348,7 @@ func (a *atomicTime) store(t time.Time) { a.nanos.Store(t.UnixNano()) }
 func simulate(t *testing.T, seed uint64) (fenced int) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 11))
-		w := &world{t: t, rng: rng, d: newDouble(), fills: make(map[string]int), version: int(seed % 1000), quiet: seed%4 == 0, failing: seed%16 == 4}
+		w := &world{t: t, rng: rng, d: newDouble(), fills: make(map[string]int), version: int(seed % 1000), quiet: seed%4 == 0, failing: seed%16 == 4, varies: seed%8 == 0}
 		o := Options{Addresses: []string{"x"}, MaxObject: 32 << 10}.withDefaults()
 		if w.quiet {
 			o.MaxObject = 1 << 20
@@ -423,7 +428,7 @@ func (w *world) open(o Options, p backend) *simInstance {
 	}
 	in.e = e
 	g := singleflight.Options[*page]{MaxLead: 10 * time.Second}
-	in.l = NewLocker(e, in, g)
+	in.l = NewLocker(e, g)
 	in.g = singleflight.New(g)
 	return &simInstance{instance: in}
 }

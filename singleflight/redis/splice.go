@@ -20,9 +20,6 @@ type splice struct {
 func (s *splice) restart() {
 	s.at = 0
 	s.sum.Reset()
-	if s.passed == 0 {
-		s.had.Reset()
-	}
 }
 
 // Write takes the fill's next bytes. ErrChanged says that they, or those
