@@ -14,6 +14,7 @@ func hold(b testing.TB, g *Group[string], key string) {
 	stop := make(chan struct{})
 	r := join(b, g, key, func(_ context.Context, w *Writer[string]) error {
 		w.Head("", Store)
+		io.WriteString(w, "some")
 		<-stop
 		return nil
 	})

@@ -30,7 +30,7 @@ type flight[H any] struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	room   chan struct{} // wakes a fill that waits for readers
-	lead   *time.Timer   // ends the lead time
+	lead   *time.Timer   // ends the lead time, and then the linger of the head
 
 	mu        sync.Mutex
 	phase     phase
@@ -58,7 +58,7 @@ func newFlight[H any](g *Group[H], s *shard[H], key string) *flight[H] {
 func (f *flight[H]) run(fill Fill[H]) {
 	defer f.finish() // also where a fill ends its goroutine
 	f.mu.Lock()
-	f.lead = time.AfterFunc(f.g.o.MaxLead, f.leadOver)
+	f.lead = time.AfterFunc(f.g.o.MaxLead, f.overdue)
 	f.mu.Unlock()
 	for fill != nil {
 		w := &Writer[H]{f: f}
@@ -157,13 +157,17 @@ func (f *flight[H]) elect(err error) Fill[H] {
 	return nil
 }
 
-// leadOver fails the flight, whether or not its fill heeds the cancelling.
-func (f *flight[H]) leadOver() {
+// overdue fails a flight without a verdict, whether or not its fill heeds the
+// cancelling. Of one with a verdict the readers have waited for bytes long
+// enough.
+func (f *flight[H]) overdue() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.phase == leading {
 		f.s.n.leadTimeouts.Add(1)
 		f.end(failed, ErrLeadTime)
+	} else {
+		f.wakeAll()
 	}
 }
 
@@ -205,7 +209,6 @@ func (f *flight[H]) end(p phase, err error) {
 
 // verdictFell is for what ends with the leading phase.
 func (f *flight[H]) verdictFell() {
-	f.lead.Stop()
 	f.s.n.waiting.Add(-int64(len(f.readers)))
 	for _, r := range f.readers {
 		r.fill = nil // what it holds is its client's, and not needed again
@@ -213,6 +216,7 @@ func (f *flight[H]) verdictFell() {
 }
 
 func (f *flight[H]) wakeAll() {
+	f.lead.Stop()
 	for _, r := range f.readers {
 		r.wakeUp()
 	}

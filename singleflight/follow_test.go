@@ -70,6 +70,7 @@ func TestFollow(t *testing.T) {
 func TestReadWithin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, Options[string]{})
+		began, b := time.Now(), make([]byte, 10)
 		r, err := g.Join("k", func(ctx context.Context, w *Writer[string]) error {
 			w.Abort(errBroken) // nothing to abort yet
 			w.Head("head", Store)
@@ -86,13 +87,12 @@ func TestReadWithin(t *testing.T) {
 		if _, outcome, err := r.Wait(t.Context()); outcome != Ready {
 			t.Fatal(outcome, err)
 		}
-		began, b := time.Now(), make([]byte, 10)
 		for i, want := range []struct {
 			within, at time.Duration
 			n          int
 			err        error
 		}{
-			{0, 0, 0, nil}, {300 * time.Millisecond, 300 * time.Millisecond, 0, nil},
+			{0, linger, 0, nil}, {300 * time.Millisecond, linger + 300*time.Millisecond, 0, nil},
 			{time.Minute, time.Second, 4, nil}, {0, time.Second, 0, nil}, {time.Minute, 2 * time.Second, 0, errBroken},
 		} {
 			n, err := r.ReadWithin(b, want.within)

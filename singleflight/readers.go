@@ -37,8 +37,7 @@ func (f *flight[H]) detach(r *Reader[H], why fate) {
 	}
 	f.s.n.readers.Add(-1)
 	last := len(f.readers) - 1
-	f.readers[r.index] = f.readers[last]
-	f.readers[r.index].index = r.index
+	f.swap(r.index, last)
 	f.readers[last] = nil
 	f.readers = f.readers[:last]
 	r.index, r.fate, r.fill = -1, why, nil
@@ -48,12 +47,22 @@ func (f *flight[H]) detach(r *Reader[H], why fate) {
 	f.recycle()
 }
 
+// swap changes the order in which two readers are woken. Each wakes up to a
+// client's answer; one that has other processes' clients behind it comes first.
+func (f *flight[H]) swap(i, j int) {
+	rs := f.readers
+	rs[i], rs[j] = rs[j], rs[i]
+	rs[i].index, rs[j].index = i, j
+}
+
 // release lets all readers but one, which may be nil, go alone.
 func (f *flight[H]) release(but *Reader[H]) {
-	for i := len(f.readers) - 1; i >= 0; i-- {
-		if r := f.readers[i]; r != but {
+	for i := 0; i < len(f.readers); {
+		if r := f.readers[i]; r == but {
+			i++
+		} else {
 			f.s.n.released.Add(1)
-			f.detach(r, letGo)
+			f.detach(r, letGo) // and the last one takes its place
 		}
 	}
 }

@@ -47,8 +47,14 @@ type Writer[H any] struct {
 	patience *time.Timer
 }
 
-// Head gives the head and the verdict, once, and wakes all who wait. A value
-// that is no Verdict counts as Private. h is shared by all readers: it must not
+// linger is how long those who wait are left asleep after a verdict: the first
+// bytes of a body come right behind its head, though often in a packet of their
+// own, and a crowd that is awake already would be served before they are read.
+const linger = time.Millisecond
+
+// Head gives the head and the verdict, once. Those whom it releases are woken
+// at once, all others with the first bytes, or a millisecond later. A value that
+// is no Verdict counts as Private. h is shared by all readers: it must not
 // change any more.
 func (w *Writer[H]) Head(h H, v Verdict) error {
 	f := w.f
@@ -68,7 +74,7 @@ func (w *Writer[H]) Head(h H, v Verdict) error {
 		f.release(f.leader)
 		f.pass()
 	}
-	f.wakeAll()
+	f.lead.Reset(linger)
 	return f.abandonIfIdle()
 }
 
@@ -223,10 +229,10 @@ func (w *Writer[H]) Body() []byte {
 
 // Follow attaches a reader from within, for a fill that ships the log elsewhere
 // while it writes it. It is a reader like any other, released by a Private
-// verdict and cut off when it stalls, but does not count against MaxReaders and
-// has no fill to be elected. It sees the end at End or Abort; before a verdict
-// only its own ctx ends its Wait. ErrOrder in a flight that cannot be joined any
-// more.
+// verdict and cut off when it stalls, but does not count against MaxReaders, has
+// no fill to be elected and is woken before those who joined. It sees the end at
+// End or Abort; before a verdict only its own ctx ends its Wait. ErrOrder in a
+// flight that cannot be joined any more.
 func (w *Writer[H]) Follow() (*Reader[H], error) {
 	f := w.f
 	f.mu.Lock()
@@ -234,7 +240,9 @@ func (w *Writer[H]) Follow() (*Reader[H], error) {
 	if f.writer != w || f.left {
 		return nil, ErrOrder
 	}
-	return f.attach(nil), nil
+	r := f.attach(nil)
+	f.swap(0, r.index)
+	return r, nil
 }
 
 // in is nil where the writer is the flight's and the flight is in phase p. The

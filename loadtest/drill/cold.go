@@ -21,6 +21,10 @@ var coldStampede = Drill{
 		s.exactly("requests to the origin", s.count(path), 1)
 		s.within("from the first client's answer to the last one's", spread(as, lastByte), s.env.widened(20*time.Millisecond))
 		s.note("the last client's answer after", short(c.took()))
+		for n, i := range s.fleet {
+			first, last := c.between(func(k int) bool { return k%len(s.fleet) == n })
+			s.note("clients of instance "+i.name, short(first)+" to "+short(last))
+		}
 		return nil
 	},
 }

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ const (
 	// patience is how long a client waits for its answer.
 	patience = 45 * time.Second
 	// clientBuffer is the size of each of a client's two buffers.
-	clientBuffer = 16 << 10
+	clientBuffer = 4 << 10
 	// keptText is how much of a body's beginning is kept.
 	keptText = 64
 )
@@ -52,6 +53,7 @@ type crowd struct {
 	sent    time.Time
 	answers []answer // once all has ended
 	conns   []net.Conn
+	stop    func() bool  // has the end of the context no longer end the clients
 	begun   atomic.Int64 // clients who have a part of a body
 	all     sync.WaitGroup
 }
@@ -64,19 +66,17 @@ func (s *stage) send(ctx context.Context, asks ...ask) *crowd {
 	s.crowds = append(s.crowds, c)
 	d := net.Dialer{Timeout: patience}
 	for i, a := range asks {
-		if c.conns[i], c.answers[i].err = d.DialContext(ctx, "tcp", a.to.addr); c.answers[i].err != nil {
+		conn, err := d.DialContext(ctx, "tcp", a.to.addr)
+		if err != nil {
+			c.answers[i].err = err
 			continue
 		}
-		_ = c.conns[i].SetDeadline(time.Now().Add(patience)) // where it fails the request does
-		cl := client{
-			conn: c.conns[i], r: bufio.NewReaderSize(c.conns[i], clientBuffer), buf: make([]byte, clientBuffer),
-			method: a.method, a: &c.answers[i], begun: &c.begun,
-		}
-		c.all.Go(func() {
-			defer context.AfterFunc(ctx, func() { _ = cl.conn.Close() })()
-			cl.receive()
-		})
+		c.conns[i] = conn
+		_ = conn.SetDeadline(time.Now().Add(patience)) // where it fails the request does
+		cl := newClient(conn, a.method, &c.answers[i], &c.begun)
+		c.all.Go(cl.receive)
 	}
+	c.stop = context.AfterFunc(ctx, c.leave)
 	c.sent = time.Now()
 	for i, a := range asks {
 		if c.conns[i] != nil {
@@ -95,29 +95,51 @@ func (a ask) head() string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
-// client reads one answer. It has its buffers before the requests are sent: 300
+// client reads one answer. It has its buffers before the requests are sent, and
+// looks at the clock when bytes come, not when it has understood them: 300
 // clients should do little at the moment that is measured.
 type client struct {
 	conn   net.Conn
-	r      *bufio.Reader
+	r      *bufio.Reader // of the client itself
 	buf    []byte
 	method string
 	a      *answer
 	begun  *atomic.Int64
+	came   time.Time // the last bytes
+}
+
+// newClient writes to the buffers once: the system provides memory when it is
+// first written to.
+func newClient(conn net.Conn, method string, a *answer, begun *atomic.Int64) *client {
+	c := &client{conn: conn, method: method, a: a, begun: begun, buf: bytes.Repeat([]byte{1}, clientBuffer)}
+	c.r = bufio.NewReaderSize(bytes.NewReader(c.buf), clientBuffer)
+	_, _ = c.r.Peek(clientBuffer) // there are as many
+	c.r.Reset(c)
+	return c
+}
+
+// Read implements io.Reader.
+func (c *client) Read(p []byte) (int, error) {
+	n, err := c.conn.Read(p)
+	if n > 0 {
+		c.came = time.Now()
+	}
+	return n, err
 }
 
 func (c *client) receive() {
 	a := c.a
-	defer func() { a.ended = time.Now() }()
 	resp, err := http.ReadResponse(c.r, &http.Request{Method: c.method})
 	if err != nil {
-		a.err = fmt.Errorf("head: %w", err)
+		a.err, a.ended = fmt.Errorf("head: %w", err), time.Now()
 		return
 	}
 	defer func() { _ = resp.Body.Close() }()
-	a.status, a.first = resp.StatusCode, time.Now()
-	if a.sum, a.length, err = origin.Sum(&body{Reader: resp.Body, client: c}); err != nil {
-		a.err = fmt.Errorf("body: after %d bytes: %w", a.length, err)
+	a.status, a.first = resp.StatusCode, c.came
+	a.sum, a.length, err = origin.Sum(&body{Reader: resp.Body, client: c})
+	a.ended = c.came
+	if err != nil {
+		a.err, a.ended = fmt.Errorf("body: after %d bytes: %w", a.length, err), time.Now()
 	}
 }
 
@@ -133,7 +155,7 @@ func (b *body) WriteTo(w io.Writer) (total int64, err error) {
 	for {
 		n, err := b.Read(b.client.buf)
 		if n > 0 && total == 0 {
-			a.first = time.Now()
+			a.first = b.client.came
 			b.client.begun.Add(1)
 		}
 		if room := keptText - len(a.text); room > 0 {
@@ -153,21 +175,36 @@ func (b *body) WriteTo(w io.Writer) (total int64, err error) {
 // wait returns all answers. The clients keep their connections until then.
 func (c *crowd) wait() []answer {
 	c.all.Wait()
+	c.stop()
+	c.leave()
+	return c.answers
+}
+
+// leave closes the connections, which ends the clients who are waiting.
+func (c *crowd) leave() {
 	for _, conn := range c.conns {
 		if conn != nil {
 			_ = conn.Close() // may be closed already
 		}
 	}
-	return c.answers
 }
 
 // took is the time from the sending to the last answer.
 func (c *crowd) took() time.Duration {
-	var last time.Duration
-	for _, a := range c.wait() {
-		last = max(last, a.ended.Sub(c.sent))
-	}
+	_, last := c.between(func(int) bool { return true })
 	return last
+}
+
+// between returns the times from the sending to the first and to the last
+// answer of some clients.
+func (c *crowd) between(of func(client int) bool) (first, last time.Duration) {
+	first = patience
+	for i, a := range c.wait() {
+		if took := a.ended.Sub(c.sent); of(i) {
+			first, last = min(first, took), max(last, took)
+		}
+	}
+	return first, last
 }
 
 // spread is the time from the first client to the last, by what at says.

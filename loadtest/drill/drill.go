@@ -63,7 +63,7 @@ func All() []Drill {
 	return slices.Concat(
 		[]Drill{coldStampede, streaming, laterMisses, uncacheable, leaderKilled, leaderPaused},
 		engineDrills(),
-		[]Drill{engineAbsent, nodeKilled, revalidation, purge, failingOrigin, variants, tooLarge},
+		[]Drill{engineAbsent, nodeKilled, revalidation, purge, failingOrigin, variants, tooLarge, coldKeys},
 	)
 }
 

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -39,6 +42,8 @@ func TestReport(t *testing.T) {
 	r.atMost("many", 4, 3)
 	r.within("soon", time.Second, time.Second)
 	r.within("late", 1500*time.Millisecond, time.Second)
+	r.below("small", 3<<20, 3<<20)
+	r.below("large", 3<<20+1, 3<<20)
 	r.times("twice", 230*time.Millisecond, 100*time.Millisecond, 2, 2.3, 1)
 	r.times("thrice", 300*time.Millisecond, 100*time.Millisecond, 2, 2.3, 2)
 	r.times("widened", 259*time.Millisecond, 100*time.Millisecond, 2, 2.3, 2)
@@ -46,7 +51,7 @@ func TestReport(t *testing.T) {
 	for _, l := range r.Failed() {
 		failed = append(failed, l.What)
 	}
-	if want := []string{"other", "many", "late", "thrice"}; !reflect.DeepEqual(failed, want) {
+	if want := []string{"other", "many", "late", "large", "thrice"}; !reflect.DeepEqual(failed, want) {
 		t.Errorf("failed %q, want %q", failed, want)
 	}
 	var out strings.Builder
@@ -181,5 +186,56 @@ func TestWhatDoesNotRun(t *testing.T) {
 		if _, err := d.Run(t.Context(), env); err == nil || !strings.HasPrefix(err.Error(), "drill stampede: ") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A client's times are those at which its bytes came, not those at which they
+// were understood; a crowd's are those of the clients asked about.
+func TestTimesOfAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var c crowd
+		for i := range 4 {
+			here, there := net.Pipe()
+			c.conns, c.answers = append(c.conns, here), append(c.answers, answer{})
+			c.all.Go(func() {
+				defer there.Close()
+				for _, part := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "ab", "cd"} {
+					time.Sleep(time.Duration(i+1) * time.Second)
+					io.WriteString(there, part)
+				}
+			})
+		}
+		for i := range c.conns {
+			c.all.Go(newClient(c.conns[i], "GET", &c.answers[i], &c.begun).receive)
+		}
+		c.sent, c.stop = began, func() bool { return true }
+		for i, a := range c.wait() {
+			unit := time.Duration(i+1) * time.Second
+			if a.err != nil || a.text != "abcd" || a.first.Sub(began) != 2*unit || a.ended.Sub(began) != 3*unit {
+				t.Errorf("client %d: %q, %v, from %v to %v", i, a.text, a.err, a.first.Sub(began), a.ended.Sub(began))
+			}
+		}
+		first, last := c.between(func(i int) bool { return i%2 == 1 })
+		if first != 6*time.Second || last != 12*time.Second || c.took() != last {
+			t.Errorf("from %v to %v of %v", first, last, c.took())
+		}
+	})
+}
+
+func TestMemoryOfAProcess(t *testing.T) {
+	p, err := startProcess("sleep", "60")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := p.memory("VmHWM"); err != nil || n < 10<<10 || n > 100<<20 {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, err := p.memory("VmNone"); err == nil {
+		t.Error("a size is given that there is not")
+	}
+	p.kill()
+	if _, err := p.memory("VmHWM"); err == nil {
+		t.Error("a process that has ended has memory")
 	}
 }

@@ -82,6 +82,12 @@ func (r *Report) within(what string, got, want time.Duration) {
 	r.require(what, "within "+short(want), short(got), got <= want)
 }
 
+// below requires that a size in bytes is within a bound.
+func (r *Report) below(what string, got, bound int64) {
+	const mib = 1 << 20
+	r.require(what, fmt.Sprintf("within %.0f MiB", float64(bound)/mib), fmt.Sprintf("%.1f MiB", float64(got)/mib), got <= bound)
+}
+
 // times requires that what took a multiple of a unit; the margin widens what
 // the multiple is over the best one there could be.
 func (r *Report) times(what string, got, unit time.Duration, best, bound, margin float64) {

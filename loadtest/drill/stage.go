@@ -20,6 +20,7 @@ type setup struct {
 	engines int    // independent nodes; default 1
 	cache   string // further entries of the section cache
 	shared  string // of cache.shared
+	app     string // of the upstream
 	route   string // of the route
 }
 
@@ -153,9 +154,9 @@ func (s *stage) config() string {
 admin: {listen: '127.0.0.1:0'}
 log: {format: json}
 cache: {shared: {redis: {addresses: ['%s']}, lease_ttl: %s, timeout: %s%s}%s}
-upstreams: {app: {servers: [{address: '%s'}]}}
+upstreams: {app: {servers: [{address: '%s'}]%s}}
 routes: [{upstream: app%s}]
-`, strings.Join(addresses, "', '"), leaseTTL, s.env.timeout(), s.setup.shared, s.setup.cache, s.origin.Addr(), s.setup.route)
+`, strings.Join(addresses, "', '"), leaseTTL, s.env.timeout(), s.setup.shared, s.setup.cache, s.origin.Addr(), s.setup.app, s.setup.route)
 }
 
 // close ends all processes, in the order in which they depend on each other.

@@ -120,8 +120,16 @@ func (o *Origin) SetHealthy(healthy bool) { o.unhealthy.Store(!healthy) }
 func (o *Origin) accept(r *run) {
 	for {
 		c, err := r.listener.Accept()
-		if err != nil {
-			return // only Stop ends it: there is nobody to tell
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return // by Stop: there is nobody to tell
+		case err != nil: // there is no file left; those who wait have another try
+			select {
+			case <-r.stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+				continue
+			}
 		}
 		if !r.add(c) {
 			continue

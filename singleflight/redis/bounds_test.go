@@ -20,10 +20,14 @@ import (
 type deaf struct {
 	*port
 	lose, refuse, blind int
+	appends             int // calls
 }
 
 func (p *deaf) eval(ctx context.Context, s script, keys, args []string) (value, error) {
 	p.mu.Lock()
+	if s == scriptAppend {
+		p.appends++
+	}
 	refused := s == scriptAppend && p.refuse > 0
 	if refused {
 		p.refuse--
@@ -294,4 +298,52 @@ func TestBounds(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestCalls: a crowd of calls costs no lease that is held, and what comes right
+// behind a head costs no call of its own.
+func TestCalls(t *testing.T) {
+	body := bodyOf(1000)
+	t.Run("a crowd", func(t *testing.T) {
+		bubble(t, 2, Options{}, func(t *testing.T, all []*instance, _ []*deaf) {
+			n := all[0].e.nodes[0]
+			var client sync.WaitGroup
+			client.Go(func() { all[0].get("k", give(plain, singleflight.Store, 5*time.Second, 0, body)) })
+			time.Sleep(100 * time.Millisecond)
+			for range maxCalls {
+				n.calls <- struct{}{}
+			}
+			time.Sleep(4 * time.Second)
+			for range maxCalls {
+				<-n.calls
+			}
+			if r := all[1].get("k", give(plain, singleflight.Store, 0, 0, body)); !r.whole(body) {
+				t.Error(r.err)
+			}
+			client.Wait()
+			if s := all[0].e.Stats(); s.Lost != 0 || all[1].fills.Load() != 0 {
+				t.Errorf("%d other fills, %+v", all[1].fills.Load(), s)
+			}
+		})
+	})
+	for name, tt := range map[string]struct {
+		behind time.Duration
+		calls  int
+	}{
+		"a body at once":     {0, 1},
+		"a body in a moment": {linger / 2, 1},
+		"a body later":       {time.Second, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, 1, Options{}, func(t *testing.T, all []*instance, ports []*deaf) {
+				if r := all[0].get("k", give(plain, singleflight.Store, 0, tt.behind, body)); !r.whole(body) {
+					t.Error(r.err)
+				}
+				time.Sleep(time.Second)
+				if ports[0].appends != tt.calls {
+					t.Errorf("%d calls, want %d", ports[0].appends, tt.calls)
+				}
+			})
+		})
+	}
 }

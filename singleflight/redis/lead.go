@@ -19,6 +19,9 @@ const (
 	// pace is how long bytes may wait for more to go with them, unless they
 	// come so fast that they fill a chunk.
 	pace = 10 * time.Millisecond
+	// linger is the same for what comes with the head: a small body is whole
+	// then, and worth one call.
+	linger = time.Millisecond
 )
 
 // lead runs a fill under a lease and publishes what it writes. It returns when
@@ -157,7 +160,7 @@ func (s *stock) Arrived() int64 { return int64(len(s.rest)) }
 // the last of them.
 func (p *publisher[H]) shipBody(ctx context.Context, first entry, keep time.Duration, src source) {
 	batch, total, sum := []entry{first}, int64(0), xxhash.New()
-	for due := time.Now(); ; due = time.Now().Add(pace) {
+	for due := time.Now().Add(linger); ; due = time.Now().Add(pace) {
 		buf, err := p.gather(src, due, len(batch) > 0)
 		if errors.Is(err, errOverloaded) {
 			p.ls.drop(ctx)

@@ -101,8 +101,14 @@ func (n *node) renewAll(ctx context.Context, due []*lease) error {
 		keys[i] = l.key
 		args = append(args, l.id, l.token)
 	}
+	l := n.link.Load()
+	if l == nil {
+		return errDown
+	}
 	asked := time.Now()
-	v, err := n.eval(ctx, 0, scriptRenew, keys, args)
+	// It waits for no turn: a crowd of new fills must not cost those under way
+	// their leases.
+	v, err := n.ask(ctx, l, 0, scriptRenew, keys, args)
 	if err != nil {
 		return err
 	}

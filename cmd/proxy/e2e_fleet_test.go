@@ -1,0 +1,44 @@
+package main_test
+
+import (
+	"strings"
+	"testing"
+
+	"ringfence/loadtest/drill"
+)
+
+// margin is what the drills' bounds on time and memory are multiplied by. With
+// the race detector a fleet on two cores takes three times as long for the work
+// of its processors, the engine's timeout included, and go test runs another
+// package beside it: that makes six. What a drill counts is exact all the same.
+// Without the detector the bounds are those that are promised.
+func margin() float64 {
+	if raceOn {
+		return 6
+	}
+	return 1
+}
+
+// The drills are what a fleet of three promises, with a real engine. What they
+// measure is time, so they do not run in parallel with other tests here.
+func TestFleet(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=20")
+	for _, d := range drill.All() {
+		t.Run(d.Name, func(t *testing.T) {
+			r, err := d.Run(t.Context(), drill.Env{Proxy: binary, Margin: margin()})
+			if err != nil {
+				t.Error(err)
+			}
+			for _, l := range r.Failed() {
+				t.Errorf("%s: %s, want %s", l.What, l.Got, l.Want)
+			}
+			if t.Failed() || testing.Verbose() {
+				var all strings.Builder
+				if _, err := r.WriteTo(&all); err != nil {
+					t.Error(err)
+				}
+				t.Logf("%s:\n%s", d.About, all.String())
+			}
+		})
+	}
+}
