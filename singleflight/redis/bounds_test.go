@@ -340,6 +340,8 @@ func TestCalls(t *testing.T) {
 					t.Error(r.err)
 				}
 				time.Sleep(time.Second)
+				ports[0].mu.Lock()
+				defer ports[0].mu.Unlock()
 				if ports[0].appends != tt.calls {
 					t.Errorf("%d calls, want %d", ports[0].appends, tt.calls)
 				}
