@@ -1,6 +1,7 @@
 # make test    the whole suite with the race detector; installs what it needs
 # make conformance  the behaviours of the HTTP cache, one by one, and their summary
-# make drills  what a fleet of three promises, with real processes and a real engine; takes 90 s
+# make drills  what a fleet of three promises, and five servers behind one proxy on bad days, with real processes and a
+#              real engine; takes some eight minutes of a quiet machine
 # make simulation  100,000 schedules of what may go wrong in a fleet; the tests run a few hundred
 # make lint    formatting, vet, golangci-lint, go.mod tidiness, a build for macOS
 # make build   a static binary, bin/proxy

@@ -1,8 +1,10 @@
 package health
 
 import (
+	"crypto/tls"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,19 @@ func TestNewNamesEveryFault(t *testing.T) {
 		{"no targets", Check{}, nil, nil},
 		{"query in the path", Check{Path: "/ready?full=1"}, nil, nil},
 		{"unknown kind", Check{Kind: 7}, nil, []string{"kind 7"}},
+		{"kinds without HTTP", Check{Kind: TLS, TLS: &tls.Config{}}, []Target{{ID: "a", Address: "unix:/run/a"}}, nil},
+		{"HTTP fields without HTTP", Check{Kind: TCP, Contains: "up"}, nil, []string{"of no use to a check without HTTP"}},
+		{"TLS without TLS", Check{TLS: &tls.Config{}}, nil, []string{"of no use to a check without TLS"}},
+		{"port", Check{Port: 65536}, nil, []string{"port 65536"}},
+		{"port on a socket", Check{Port: 81}, []Target{{ID: "a", Address: "unix:/run/a"}}, []string{"on port 81"}},
+		{"socket without a name", Check{}, []Target{{ID: "a", Address: "unix:"}}, []string{"names no socket"}},
+		{"method", Check{Method: "CONNECT"}, nil, []string{`method "CONNECT"`}},
+		{"text in no body", Check{Method: "HEAD", Contains: "up"}, nil, []string{"HEAD has no body"}},
+		{"text beyond reach", Check{Contains: strings.Repeat("x", maxBody+1)}, nil, []string{"longer than what is read"}},
+		{"header", Check{Header: http.Header{"X-A": {"b c"}, "user-agent": {"x"}}}, nil, nil},
+		{"header that smuggles", Check{Header: http.Header{"X:": {"b"}, "Y": {"a\r\nb"}, "host": {"a"}}}, nil,
+			[]string{`header "X:"`, `header Y: value "a\r\nb"`, "header host is not"}},
+		{"fast slower than slow", Check{Interval: time.Second, FastInterval: 2 * time.Second}, nil, []string{"fast interval 2s is longer"}},
 		{"relative path", Check{Path: "healthz"}, nil, []string{`path "healthz"`}},
 		{"path that smuggles", Check{Path: "/ HTTP/1.1\r\nX: y"}, nil, []string{`path "/ HTTP/1.1\r\nX: y"`}},
 		{"fragment", Check{Path: "/a#b"}, nil, []string{`path "/a#b"`}},
@@ -30,8 +45,8 @@ func TestNewNamesEveryFault(t *testing.T) {
 			[]string{"statuses 0-200", "statuses 200-600"}},
 		{"timeout over interval", Check{Interval: time.Second, Timeout: 2 * time.Second}, nil,
 			[]string{"timeout 2s is longer than the interval 1s"}},
-		{"negative", Check{Interval: -1, Timeout: -1, Jitter: -1, Rise: -1, Fall: -1}, nil,
-			[]string{"interval", "timeout", "jitter", "rise", "fall"}},
+		{"negative", Check{Interval: -1, FastInterval: -1, Timeout: -1, Jitter: -1, Rise: -1, Fall: -1}, nil,
+			[]string{"interval", "fast interval", "timeout", "jitter", "rise", "fall"}},
 		{"jitter of 1", Check{Jitter: 1}, nil, []string{"jitter 1"}},
 		{"jitter not a number", Check{Jitter: math.NaN()}, nil, []string{"jitter NaN"}},
 		{"no port", Check{}, []Target{{ID: "a", Address: "127.0.0.1"}, {ID: "b", Address: "127.0.0.1:"}},
@@ -40,7 +55,7 @@ func TestNewNamesEveryFault(t *testing.T) {
 		{"same ID", Check{}, []Target{ok, ok}, []string{`target "a" is there twice`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := New(Config{Check: tt.check, Targets: tt.targets})
+			_, err := NewGroup(Options{Check: &tt.check}, tt.targets)
 			if (err == nil) != (len(tt.wants) == 0) {
 				t.Fatalf("got %v, want %q", err, tt.wants)
 			}
@@ -87,7 +102,7 @@ func TestJitterStaysInBounds(t *testing.T) {
 			u    float64
 			want float64
 		}{{0, 1 - c.Jitter}, {0.5, 1}, {1, 1 + c.Jitter}} {
-			got, want := c.spacing(edge.u), time.Duration(edge.want*float64(c.Interval))
+			got, want := c.spacing(State{}, edge.u), time.Duration(edge.want*float64(c.Interval))
 			if (got - want).Abs() > time.Microsecond {
 				t.Errorf("%v with jitter %v at %v: got %v, want %v", c.Interval, c.Jitter, edge.u, got, want)
 			}
@@ -96,7 +111,7 @@ func TestJitterStaysInBounds(t *testing.T) {
 		const draws = 10000
 		for range draws {
 			u := rnd.Float64()
-			sum += c.spacing(u)
+			sum += c.spacing(State{}, u)
 			if first := c.firstDelay(u); first < 0 || first > maxFirstDelay || first > c.Interval {
 				t.Fatalf("first probe of %v after %v", c.Interval, first)
 			}

@@ -2,7 +2,9 @@ package health
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +18,8 @@ const (
 	userAgent = "ringfence-health/1"
 
 	maxHead   = 64 << 10 // bytes of response heads, interim ones included
-	maxBody   = 4 << 10  // bytes of the body that are read
+	someBody  = 4 << 10  // bytes of the body that are read where nothing is looked for in it
+	maxBody   = 64 << 10 // bytes of the body that are looked into
 	maxReason = 256      // bytes of the text of a result: it goes into logs
 )
 
@@ -29,9 +32,10 @@ type outcome struct {
 	reason string
 }
 
-// probe asks a target once, on a connection of its own, and is back soon after
-// the check's timeout or the end of ctx. The bytes it reads come from a server
-// that may be broken in any way, so even a panic is only that server's failure.
+// probe asks a server once, on a connection of its own, and is
+// back soon after the check's timeout or the end of ctx. The bytes it reads come
+// from a server that may be broken in any way, so even a panic is only that
+// server's failure.
 func probe(ctx context.Context, dial dialFunc, c Check, t Target) (out outcome) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -48,7 +52,8 @@ func probe(ctx context.Context, dial dialFunc, c Check, t Target) (out outcome) 
 		}
 		return outcome{reason: during + ": " + cause(err)}
 	}
-	conn, err := dial(ctx, "tcp", t.Address)
+	network, at := endpoint(t.Address, c.Port)
+	conn, err := dial(ctx, network, at)
 	if err != nil {
 		return failed("connect", err)
 	}
@@ -56,13 +61,48 @@ func probe(ctx context.Context, dial dialFunc, c Check, t Target) (out outcome) 
 	if c.Kind == TCP {
 		return outcome{ok: true, reason: "connect: accepted"}
 	}
-	status, err := get(conn, c.Path, orDefault(c.Host, t.Address))
+	host := orDefault(c.Host, t.authority(network, at))
+	if c.Kind.usesTLS() {
+		secure := tls.Client(conn, c.clientTLS(host))
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return failed("TLS", err)
+		}
+		defer func() { _ = secure.CloseWrite() }() // a farewell: whether it arrives says nothing
+		conn = secure
+	}
+	if c.Kind == TLS {
+		return outcome{ok: true, reason: "TLS: handshake finished"}
+	}
+	status, found, err := ask(conn, c, host)
+	request := c.Method + " " + c.Path
 	if err != nil {
-		return failed("GET "+c.Path, err)
+		return failed(request, err)
 	}
 	// The server's own reason phrase is left out: it could say anything.
-	text := fmt.Sprintf("GET %s: %d %s", c.Path, status, http.StatusText(status))
-	return outcome{ok: c.healthy(status), reason: strings.TrimSpace(text)}
+	text := strings.TrimSpace(fmt.Sprintf("%s: %d %s", request, status, http.StatusText(status)))
+	if c.healthy(status) && !found {
+		text += ", without the text in its body"
+	}
+	return outcome{ok: c.healthy(status) && found, reason: text}
+}
+
+// clientTLS is the TLS configuration for a server whose name is the host of an
+// authority.
+func (c Check) clientTLS(authority string) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.TLS != nil {
+		config = c.TLS.Clone()
+	}
+	if config.ServerName == "" {
+		config.ServerName = authority
+		if host, _, err := net.SplitHostPort(authority); err == nil {
+			config.ServerName = host
+		}
+	}
+	if c.Kind == HTTPS {
+		config.NextProtos = []string{"http/1.1"} // whatever else is offered, a probe speaks nothing else
+	}
+	return config
 }
 
 // closeWith closes conn when ctx is done, which ends any read or write on it at
@@ -83,47 +123,61 @@ func closeWith(ctx context.Context, conn net.Conn) (closed func()) {
 	}
 }
 
-// get makes one HTTP/1.1 request (RFC 9112) on a connection that is used for
-// nothing else and returns the final status. Redirects are not followed. The
-// beginning of the body has to arrive too: a server that sends a head and then
-// hangs, or cuts the body short, is not healthy.
+// request is the head of a probe's request (RFC 9112).
+func (c Check) request(host string) string {
+	header := http.Header{"User-Agent": {userAgent}, "Accept": {"*/*"}}
+	for name, values := range c.Header {
+		header[http.CanonicalHeaderKey(name)] = values
+	}
+	if c.Method == http.MethodPost {
+		header.Set("Content-Length", "0")
+	}
+	header.Set("Connection", "close")
+	var head strings.Builder
+	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\n", c.Method, c.Path, host)
+	_ = header.Write(&head) // a Builder takes everything
+	head.WriteString("\r\n")
+	return head.String()
+}
+
+// ask makes one HTTP/1.1 request on a connection that is used for nothing else
+// and returns the final status, and whether the body is as wanted. Redirects are
+// not followed. The beginning of the body has to arrive too: a server that sends
+// a head and then hangs, or cuts the body short, is not healthy.
 //
 // It works on the connection itself rather than through an http.Client: nothing
 // runs in the background, no pool and no proxy from the environment is in
 // between, and what is read has a limit.
-func get(conn net.Conn, path, host string) (status int, err error) {
-	_, err = io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+
-		"Host: "+host+"\r\n"+
-		"User-Agent: "+userAgent+"\r\n"+
-		"Accept: */*\r\n"+
-		"Connection: close\r\n\r\n")
-	if err != nil {
-		return 0, err
+func ask(conn net.Conn, c Check, host string) (status int, found bool, err error) {
+	if _, err = io.WriteString(conn, c.request(host)); err != nil {
+		return 0, false, err
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHead}
 	reader := bufio.NewReader(limited)
 	for {
-		resp, err := http.ReadResponse(reader, nil)
+		resp, err := http.ReadResponse(reader, &http.Request{Method: c.Method})
 		if err != nil {
 			if limited.N == 0 {
 				err = fmt.Errorf("response head is over %d bytes", maxHead)
 			}
-			return 0, err
+			return 0, false, err
 		}
-		interim := resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols
-		if !interim {
-			limited.N = maxHead // framing of a chunked body may be several times its content
-			_, err = io.CopyN(io.Discard, resp.Body, maxBody)
-			limited.N = 0 // so that closing the body does not read on
-		}
-		_ = resp.Body.Close() // the connection is closed next: nothing hangs on this
-		if interim {
+		if resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+			_ = resp.Body.Close() // there is none
 			continue
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return 0, fmt.Errorf("body after status %d: %s", resp.StatusCode, cause(err))
+		wanted := int64(someBody)
+		if c.Contains != "" {
+			wanted = maxBody
 		}
-		return resp.StatusCode, nil
+		limited.N = 8 * wanted // framing of a chunked body may be several times its content
+		body, err := io.ReadAll(io.LimitReader(resp.Body, wanted))
+		limited.N = 0         // so that closing the body does not read on
+		_ = resp.Body.Close() // the connection is closed next: nothing hangs on this
+		if err != nil {
+			return 0, false, fmt.Errorf("body after status %d: %s", resp.StatusCode, cause(err))
+		}
+		return resp.StatusCode, bytes.Contains(body, []byte(c.Contains)), nil
 	}
 }
 

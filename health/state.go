@@ -14,6 +14,12 @@ type State struct {
 // Up says whether the target should get traffic.
 func (s State) Up() bool { return !s.Down }
 
+// inTransition says whether the last result speaks against the state, so that
+// it may be about to change.
+func (s State) inTransition() bool {
+	return s.Down && s.Successes > 0 || !s.Down && s.Failures > 0
+}
+
 // Observe returns the state after one more probe, and whether that probe made
 // the target change between up and down.
 //

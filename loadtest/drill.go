@@ -20,13 +20,15 @@ func drillCommand() *cobra.Command {
 	var env drill.Env
 	c := &cobra.Command{
 		Use:   "drill [NAME...]",
-		Short: "Put a fleet of proxies through what happens in operation",
-		Long: `Run three proxies, the engine they share and a counting origin, on this machine;
-kill, pause and overload what the drill is about; and say of each requirement
-whether it held. Without a name the drills are listed; all is every one of them.
+		Short: "Put proxies through what happens in operation",
+		Long: `Run three proxies, the engine they share and a counting origin, or five servers
+and one proxy before them, on this machine; kill, pause and overload what the
+drill is about; and say of each requirement whether it held. Without a name the
+drills are listed; fleet and balance are those of each kind, all is every one.
 
-It needs redis-server, or the engine that --engine names, and Go to build the
-proxy unless --proxy names it. Exit status 1 where a requirement was not met.`,
+A fleet needs redis-server, or the engine that --engine names; all need Go to
+build the proxy unless --proxy names it. Exit status 1 where a requirement was
+not met.`,
 		Example: `  go run ./loadtest drill stampede leader-killed`,
 		RunE: func(c *cobra.Command, names []string) error {
 			if len(names) == 0 {
@@ -34,6 +36,9 @@ proxy unless --proxy names it. Exit status 1 where a requirement was not met.`,
 			}
 			drills, err := drillsOf(names)
 			if err != nil {
+				return err
+			}
+			if env.Server, err = os.Executable(); err != nil {
 				return err
 			}
 			if env.Proxy == "" {
@@ -52,7 +57,7 @@ proxy unless --proxy names it. Exit status 1 where a requirement was not met.`,
 	f := c.Flags()
 	f.StringVar(&env.Proxy, "proxy", "", "`path` of the proxy's binary; built from ./cmd/proxy unless given")
 	f.StringVar(&env.Engine, "engine", "redis-server", "`program` of the engine: Redis 7.0 or later, or Valkey")
-	f.Float64Var(&env.Margin, "margin", 1, "what bounds on time are multiplied by, for slow machines")
+	f.Float64Var(&env.Margin, "margin", 1, "what bounds on time are multiplied by, and rates divided by, for slow machines")
 	return c
 }
 
@@ -67,11 +72,19 @@ func listDrills(w io.Writer) error {
 }
 
 func drillsOf(names []string) ([]drill.Drill, error) {
-	if len(names) == 1 && names[0] == "all" {
-		return drill.All(), nil
-	}
 	var drills []drill.Drill
 	for _, name := range names {
+		switch name {
+		case "all":
+			drills = append(drills, drill.All()...)
+			continue
+		case "fleet":
+			drills = append(drills, drill.Fleet()...)
+			continue
+		case "balance":
+			drills = append(drills, drill.Balance()...)
+			continue
+		}
 		d, ok := drill.Find(name)
 		if !ok {
 			return nil, fmt.Errorf("no drill is called %q; loadtest drill lists them", name)

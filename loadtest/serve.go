@@ -20,6 +20,7 @@ func originCommand() *cobra.Command {
 	var (
 		listen, name, cacheControl string
 		answer                     origin.Answer
+		control                    bool
 	)
 	c := &cobra.Command{
 		Use:   "origin",
@@ -30,7 +31,11 @@ The flags say how every request is answered; the query of a request changes it:
   status=503  size=100000  framing=length|chunked|close
   delay=200ms chunk=1000   pause=10ms
   cut=5000    end=keep|close|drop|reset   h=Cache-Control:max-age=60
-GET /healthz is answered with 200.`,
+GET /healthz is answered with 200.
+
+With --control a POST to /control changes the answers from then on: its query
+takes the same, part=30 for 30 % of the requests, and ready=no, with which GET
+/ready is answered with 503. GET /control tells how many requests came.`,
 		Example: `  loadtest origin --listen 127.0.0.1:9001 --size 1024
   curl 'http://127.0.0.1:9001/slow?delay=1s&chunk=100&pause=100ms'`,
 		Args: cobra.NoArgs,
@@ -38,7 +43,11 @@ GET /healthz is answered with 200.`,
 			if cacheControl != "" {
 				answer = answer.With("Cache-Control", cacheControl)
 			}
-			o, err := origin.Start(origin.Options{Listen: listen, Name: name, Script: origin.FromQuery(answer)})
+			script := origin.FromQuery(answer)
+			if control {
+				script = origin.NewControl(answer).Script
+			}
+			o, err := origin.Start(origin.Options{Listen: listen, Name: name, Script: script})
 			if err != nil {
 				return err
 			}
@@ -54,6 +63,7 @@ GET /healthz is answered with 200.`,
 	f.Int64Var(&answer.Size, "size", 1024, "bytes of body, drawn from the target")
 	f.DurationVar(&answer.Delay, "delay", 0*time.Second, "time before each answer")
 	f.StringVar(&cacheControl, "cache-control", "max-age=60", `value of Cache-Control, "" for none`)
+	f.BoolVar(&control, "control", false, "let POST /control change the answers")
 	return c
 }
 

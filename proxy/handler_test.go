@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/upstream"
+	"ringfence/proxy/upstream/discover"
 )
 
 // newTestHandler returns a handler with one route to one real server, which
@@ -43,9 +44,10 @@ func serveOn(tb testing.TB, s *fasthttp.Server) string {
 func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Handler {
 	tb.Helper()
 	pool, err := upstream.New(upstream.Options{
-		Name: "app", Servers: []upstream.Server{{ID: "a", Address: server, Weight: 1}},
+		Name: "app", Discover: discover.Options{Entries: []discover.Entry{{ID: "a", Address: server, Weight: 1}}},
 		ConnectTimeout: time.Minute, ResponseTimeout: time.Minute, ReadTimeout: time.Minute,
-		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxConnections: 64, MaxHeadSize: 16 << 10, Attempts: 1,
+		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxIdle: 64, MaxConnections: 64, MaxHeadSize: 16 << 10,
+		Retry: upstream.Retry{Attempts: 1},
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -14,7 +14,8 @@ import (
 func (c *call) pass(why cache.Reason) {
 	c.forward = appendForwarded(c.forward[:0], c.ctx, c.target, c.fields)
 	req := &upstream.Request{
-		Method: c.method, Target: c.target.raw, Fields: c.forward, Hash: c.key.hash,
+		Method: c.method, Target: c.target.raw, Fields: c.forward,
+		Hash: c.key.hash, Key: c.route.PlaceBy.of(c.target, c.fields, c.ctx.RemoteAddr()),
 	}
 	if body := c.ctx.RequestBodyStream(); body != nil {
 		c.body = newRequestBody(c.ctx, body, c.h.opts.ReadTimeout)

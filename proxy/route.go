@@ -20,6 +20,8 @@ type Route struct {
 	PathPrefix string
 	// Upstream takes the requests.
 	Upstream *upstream.Pool
+	// PlaceBy is what the upstream places requests by.
+	PlaceBy PlaceBy
 	// Cache says whether answers may be stored, reused and shared.
 	Cache bool
 	// Key lists what tells two requests to one upstream apart.

@@ -61,8 +61,9 @@ type Ring struct {
 	*placement
 	// live holds the members of positive weight and factor, by ID.
 	live []uint16
-	// weight is each member's weight times its factor.
+	// weight is each member's weight times its factor, and total their sum.
 	weight []float64
+	total  float64
 	// accept is the threshold by kind of cell or, for ketama, by member.
 	accept []uint32
 	// open is the table without the cells whose threshold is 0; nil for ketama.
@@ -184,6 +185,7 @@ func (p *placement) ring(factors []float64) *Ring {
 	for _, m := range p.byID {
 		if r.weight[m] > 0 {
 			r.live = append(r.live, m)
+			r.total += r.weight[m]
 		}
 	}
 	if p.circle != nil {

@@ -256,31 +256,6 @@ func TestEjectionMovesOnlyTheEjectedKeysAndEvenly(t *testing.T) {
 	})
 }
 
-func TestRampMovesEachKeyOnceToTheRampedMember(t *testing.T) {
-	eachSet(t, func(t *testing.T, build func([]Member) (*Ring, error), members []Member, rng *rand.Rand) {
-		ramped := rng.IntN(len(members))
-		id := members[ramped].ID
-		hashes := randomHashes(20_000, 6)
-		r := must(t, build, members)
-		full := count(owners(r, hashes))[id]
-		last := owners(r.WithFactors(factorsOf(members, ramped, 0)), hashes)
-		for _, f := range []float64{1e-30, 0.01, 0.1, 0.25, 0.5, 0.75, 0.999, 1} {
-			now := owners(r.WithFactors(factorsOf(members, ramped, f)), hashes)
-			for i := range hashes {
-				if now[i] != last[i] && now[i] != id {
-					t.Fatalf("factor %v: a key moved from %s to %s, not to %s", f, last[i], now[i], id)
-				}
-			}
-			if r.circle == nil {
-				others := float64(len(hashes) - full)
-				want := float64(len(hashes)) * f * float64(full) / (f*float64(full) + others)
-				near(t, fmt.Sprintf("factor %v", f), count(now)[id], want, 0.05)
-			}
-			last = now
-		}
-	})
-}
-
 func TestFactorsOutsideTheirRange(t *testing.T) {
 	members := []Member{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}}
 	hashes := randomHashes(1000, 7)

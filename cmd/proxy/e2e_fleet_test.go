@@ -23,7 +23,7 @@ func margin() float64 {
 // measure is time, so they do not run in parallel with other tests here.
 func TestFleet(t *testing.T) {
 	t.Setenv("GORACE", "atexit_sleep_ms=20")
-	for _, d := range drill.All() {
+	for _, d := range drill.Fleet() {
 		t.Run(d.Name, func(t *testing.T) {
 			r, err := d.Run(t.Context(), drill.Env{Proxy: binary, Margin: margin()})
 			if err != nil {

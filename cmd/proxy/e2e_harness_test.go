@@ -260,7 +260,7 @@ type status struct {
 		Name    string
 		Servers []struct {
 			ID       string
-			Up       bool
+			Standing string
 			Requests int
 		}
 	}
@@ -284,12 +284,12 @@ func (s status) attempts() (n int) {
 	return n
 }
 
-// up tells which servers are up, by id.
+// up tells which servers are fit, by id.
 func (s status) up() map[string]bool {
 	m := map[string]bool{}
 	for _, u := range s.Upstreams {
 		for _, srv := range u.Servers {
-			m[srv.ID] = srv.Up
+			m[srv.ID] = srv.Standing == "live"
 		}
 	}
 	return m

@@ -111,7 +111,7 @@ func TestAllServersDown(t *testing.T) {
 	for i := range 10 {
 		p.get(fmt.Sprintf("/%d", i)).must(t, 200)
 	}
-	if !strings.Contains(p.stderr.String(), "every server of the upstream is down") {
+	if !strings.Contains(p.stderr.String(), "health is disregarded") {
 		t.Error("the log does not say that all servers are down")
 	}
 }

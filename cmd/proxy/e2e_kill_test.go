@@ -51,7 +51,7 @@ func TestOriginKilledUnderLoad(t *testing.T) {
 	slow := origin.Text("no-store", "x")
 	slow.Delay = 5 * time.Millisecond
 	os := three(t, always(slow))
-	p := startProxy(t, setup{origins: os, upstream: "health_check: " + byHTTP})
+	p := startProxy(t, setup{origins: os, upstream: "health_check: " + byHTTP + "\nejection: {base_time: 1s}"})
 	done := underLoad(t.Context(), p.aim(3*time.Second))
 	reaches(t, os[0], func(r origin.Record) bool { return r.Total > 30 })
 	os[0].Stop()

@@ -1,13 +1,14 @@
 // Package drill puts a fleet of real proxies, with their engine and an origin,
-// through what happens in operation, and says of each requirement whether it
-// held. It speaks HTTP to the proxies and Redis's protocol to the engines, and
-// imports nothing of either.
+// and one proxy with five servers behind it, through what happens in operation,
+// and says of each requirement whether it held. It speaks HTTP to the proxies
+// and Redis's protocol to the engines, and imports nothing of either.
 package drill
 
 import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -29,9 +30,17 @@ type Env struct {
 	// Engine is the program that is run as the engine, Redis of at least
 	// version 7.0 or Valkey; default redis-server.
 	Engine string
+	// Server is the path of loadtest's own binary, which is run as the servers of
+	// a drill of Balance; required there.
+	Server string
 	// Margin is what bounds on time are multiplied by, and the fleet's timeout
-	// for calls of the engine, for slow builds and machines; default 1.
+	// for calls of the engine, and what the rate of requests is divided by, for
+	// slow builds and machines; default 1.
 	Margin float64
+	// Turn is held by a drill of Balance while it needs the machine for itself,
+	// and no longer while it waits for the proxy to come to rest. Drills with the
+	// same Turn may be run at once. Default: one of its own.
+	Turn sync.Locker
 }
 
 func (e Env) withDefaults() Env {
@@ -39,6 +48,9 @@ func (e Env) withDefaults() Env {
 		e.Engine = "redis-server"
 	}
 	e.Margin = max(e.Margin, 1)
+	if e.Turn == nil {
+		e.Turn = &sync.Mutex{}
+	}
 	return e
 }
 
@@ -51,15 +63,22 @@ func (e Env) timeout() time.Duration {
 	return min(e.widened(timeout), leaseTTL/3).Truncate(time.Millisecond)
 }
 
-// Drill is one thing that is put to the test.
+// Drill is one thing that is put to the test: a scene for a fleet, or bad days
+// for the servers behind one proxy.
 type Drill struct {
 	Name, About string
 	setup       setup
 	scene       func(context.Context, *stage) error
+	upstream    string // for bad days: entries of the upstream, each on a line
+	route       string // and of the route, each with a comma before it
+	days        func(context.Context, *farm) error
 }
 
 // All returns the drills in the order in which to run them.
-func All() []Drill {
+func All() []Drill { return slices.Concat(Fleet(), Balance()) }
+
+// Fleet returns the drills of a fleet of three with its engine.
+func Fleet() []Drill {
 	return slices.Concat(
 		[]Drill{coldStampede, streaming, laterMisses, uncacheable, leaderKilled, leaderPaused},
 		engineDrills(),
@@ -77,13 +96,17 @@ func Find(name string) (Drill, bool) {
 	return Drill{}, false
 }
 
-// Run starts an origin, engines and a fleet of three, plays the drill and ends
-// all of them. It takes some seconds, and three minutes at most. The error says
-// that the drill could not be played to its end; what was found until then is
-// in the report. Drills measure time: they should run one at a time.
+// Run starts an origin, engines and a fleet of three, or five servers and a proxy
+// before them, plays the drill and ends all of them. It takes some seconds, and
+// three minutes at most. The error says that the drill could not be played to its
+// end; what was found until then is in the report. Drills measure time: they
+// should run one at a time, or with the same Turn.
 func (d Drill) Run(ctx context.Context, env Env) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
+	if d.days != nil {
+		return d.runDays(ctx, env.withDefaults())
+	}
 	s, err := newStage(env.withDefaults(), d.setup)
 	if err == nil {
 		if err = s.open(ctx); err == nil {

@@ -11,6 +11,9 @@ import (
 // Report is what a drill found. Its zero value is empty.
 type Report struct {
 	Lines []Line
+	// Void says that the machine had too little time for the drill's own load,
+	// so that what was found says nothing of the proxy. One line says so, too.
+	Void bool
 }
 
 // Line is one figure, with the verdict where it is a requirement.

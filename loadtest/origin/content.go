@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 )
 
-// blockSize is a prime, so that content which lost, doubled or swapped a
+// blockSize is what content longer than it repeats. It is a prime, so that content which lost, doubled or swapped a
 // buffer of any usual size differs from what it should be.
 const blockSize = 65521
 
@@ -16,7 +16,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Content returns the first size bytes of the content that belongs to a
 // target: the same bytes at each call, others for each target.
 func Content(target string, size int64) io.Reader {
-	return &content{block: block(target), size: size}
+	return &content{block: block(target, min(size, blockSize)), size: size}
 }
 
 // Sum returns the CRC-32C of all that r gives, and how many bytes that is.
@@ -26,11 +26,11 @@ func Sum(r io.Reader) (sum uint32, length int64, err error) {
 	return h.Sum32(), length, err
 }
 
-func block(target string) []byte {
+func block(target string, size int64) []byte {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(target)) // never fails
 	src := rand.NewPCG(h.Sum64(), blockSize)
-	b := make([]byte, blockSize)
+	b := make([]byte, size)
 	for i := range b {
 		b[i] = byte(src.Uint64())
 	}

@@ -20,7 +20,7 @@ import (
 // carry more; a value that cannot be read is answered with 400.
 func FromQuery(byDefault Answer) Script {
 	return func(r Request) Answer {
-		_, query, _ := strings.Cut(r.Target, "?")
+		query := r.query()
 		if query == "" {
 			return byDefault
 		}

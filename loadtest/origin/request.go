@@ -67,6 +67,11 @@ func (r Request) Path() string {
 	return path
 }
 
+func (r Request) query() string {
+	_, query, _ := strings.Cut(r.Target, "?")
+	return query
+}
+
 // readRequest reads one head. The error is io.EOF where the connection ended
 // before its first byte.
 func readRequest(br *bufio.Reader) (Request, error) {

@@ -1,10 +1,11 @@
 // Package admin is the operator's surface: health for the platform, metrics
-// for Prometheus, the state as JSON. It only reads, and nothing of it runs on
-// the path of a request.
+// for Prometheus, the state as JSON, and what an operator may do. Nothing of it
+// runs on the path of a request.
 package admin
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 
@@ -31,6 +32,9 @@ type Options struct {
 	// State returns the state at this moment. It is called from several
 	// goroutines.
 	State func() State
+	// Drain keeps new requests away from a server of an upstream, or no longer
+	// does. It says whether there is such a server.
+	Drain func(upstream, server string, on bool) bool
 	// Ready says whether the proxy takes requests.
 	Ready func() bool
 	// Version is the program's.
@@ -43,6 +47,10 @@ type Options struct {
 //	/readyz      200 while it takes requests, else 503
 //	/metrics     Prometheus
 //	/api/status  the state as JSON
+//	/api/drain   POST ?upstream=NAME&server=ID: new requests stay away from a server
+//	/api/restore POST ?upstream=NAME&server=ID: and come back
+//
+// A page of another origin cannot have a browser post to it.
 func New(o Options) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -66,10 +74,24 @@ func New(o Options) http.Handler {
 		// A write error means that the client has gone.
 		_ = enc.Encode(statusOf(o.State(), o.Version))
 	})
+	mux.HandleFunc("POST /api/drain", o.drain(true))
+	mux.HandleFunc("POST /api/restore", o.drain(false))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, http.StatusOK, "Ringfence "+o.Version+"\n\n/healthz\n/readyz\n/metrics\n/api/status")
+		say(w, http.StatusOK, "Ringfence "+o.Version+"\n\n/healthz\n/readyz\n/metrics\n/api/status\n/api/drain\n/api/restore")
 	})
-	return mux
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+func (o Options) drain(on bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		upstream, server := r.FormValue("upstream"), r.FormValue("server")
+		if !o.Drain(upstream, server, on) {
+			say(w, http.StatusNotFound, fmt.Sprintf("upstream %q has no server %q; /api/status names them all", upstream, server))
+			return
+		}
+		what := map[bool]string{true: "drained", false: "restored"}[on]
+		say(w, http.StatusOK, fmt.Sprintf("server %s of upstream %s is %s", server, upstream, what))
+	}
 }
 
 func say(w http.ResponseWriter, status int, text string) {

@@ -36,11 +36,14 @@ func busy() State {
 		},
 		Upstreams: []upstream.Stats{{Name: "app", Panics: 1, Servers: []upstream.ServerStats{
 			{
-				Server: upstream.Server{ID: "a", Address: "127.0.0.1:1", Weight: 2}, Up: true, InFlight: 1, Open: 2, Idle: 1,
-				Requests: 9, Failures: map[upstream.Kind]uint64{upstream.Refused: 3},
-				Check: health.Status{Since: time.Unix(1e9, 0).UTC(), Result: "200"},
+				ID: "a", Address: "127.0.0.1:1", Weight: 2, InFlight: 1, Queued: 4, Open: 2, Idle: 1,
+				Requests: 9, Failures: map[upstream.Kind]uint64{upstream.Refused: 3}, Share: 0.5,
+				Health: health.Status{Since: time.Unix(1e9, 0).UTC(), Reason: "new", Checks: health.Checks{Result: "200"}},
 			},
-			{Server: upstream.Server{ID: "b", Address: "127.0.0.1:2", Weight: 1}},
+			{ID: "b", Address: "127.0.0.1:2", Weight: 1, Backup: true, Health: health.Status{
+				Standing: health.Ejected, Since: time.Unix(1e9, 0).UTC(), Until: time.Unix(1e9+30, 0).UTC(),
+				Reason: "5 failures in a row", Ejections: 1,
+			}},
 		}}},
 		Connections: 4, Rejected: 2,
 	}
@@ -54,7 +57,10 @@ func ask(t *testing.T, o Options, method, path string) *httptest.ResponseRecorde
 }
 
 func options(ready bool) Options {
-	return Options{State: busy, Ready: func() bool { return ready }, Version: "1.2.3"}
+	return Options{
+		State: busy, Ready: func() bool { return ready }, Version: "1.2.3",
+		Drain: func(upstream, server string, _ bool) bool { return upstream == "app" && server == "a" },
+	}
 }
 
 func TestPaths(t *testing.T) {
@@ -71,11 +77,23 @@ func TestPaths(t *testing.T) {
 		{"HEAD", "/readyz", true, 200, ""},
 		{"POST", "/readyz", true, 405, ""},
 		{"GET", "/nothing", true, 404, ""},
+		{"POST", "/api/drain?upstream=app&server=a", true, 200, "server a of upstream app is drained"},
+		{"POST", "/api/restore?upstream=app&server=a", true, 200, "server a of upstream app is restored"},
+		{"POST", "/api/drain?upstream=app&server=c", true, 404, `no server "c"`},
+		{"GET", "/api/drain?upstream=app&server=a", true, 405, ""},
 	} {
 		w := ask(t, options(tt.ready), tt.method, tt.path)
 		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.says) {
 			t.Errorf("%s %s: %d %q", tt.method, tt.path, w.Code, w.Body)
 		}
+	}
+}
+
+func TestOtherOriginsCannotDrain(t *testing.T) {
+	w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/api/drain?upstream=app&server=a", nil)
+	r.Header.Set("Origin", "https://other.example")
+	if New(options(true)).ServeHTTP(w, r); w.Code != http.StatusForbidden {
+		t.Errorf("%d %q", w.Code, w.Body)
 	}
 }
 
@@ -96,12 +114,13 @@ func TestStatus(t *testing.T) {
 	"flights": {"in_progress": 2, "waiting": 3, "buffered_bytes": 4096},
 	"memory": {"bytes": 10, "max_bytes": 20, "entries": 1},
 	"index": {"entries": 2, "limit": 64},
-	"upstreams": [{"name": "app", "servers": [
-		{"id": "a", "address": "127.0.0.1:1", "weight": 2, "up": true, "since": "2001-09-09T01:46:40Z",
-			"last_check": "200", "in_flight": 1, "connections": 2, "idle_connections": 1, "requests": 9,
+	"upstreams": [{"name": "app", "panicking": false, "servers": [
+		{"id": "a", "address": "127.0.0.1:1", "weight": 2, "standing": "live", "reason": "new", "since": "2001-09-09T01:46:40Z",
+			"share": 0.5, "last_check": "200", "in_flight": 1, "queued": 4, "connections": 2, "idle_connections": 1, "requests": 9,
 			"failures": {"connection_refused": 3}},
-		{"id": "b", "address": "127.0.0.1:2", "weight": 1, "up": false,
-			"in_flight": 0, "connections": 0, "idle_connections": 0, "requests": 0, "failures": {}}]}]}`
+		{"id": "b", "address": "127.0.0.1:2", "weight": 1, "backup": true, "standing": "ejected", "reason": "5 failures in a row",
+			"since": "2001-09-09T01:46:40Z", "until": "2001-09-09T01:47:10Z", "ejections": 1, "share": 0,
+			"in_flight": 0, "queued": 0, "connections": 0, "idle_connections": 0, "requests": 0, "failures": {}}]}]}`
 	if err := json.Unmarshal([]byte(text), &want); err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +148,10 @@ func TestMetrics(t *testing.T) {
 		`ringfence_responses_total{class="2xx"} 9`, `ringfence_responses_total{class="5xx"} 1`,
 		`ringfence_requests_in_flight 3`, `ringfence_fills_unstored_total{reason="private"} 6`,
 		`ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
-		`ringfence_upstream_server_up{server="a",upstream="app"} 1`,
-		`ringfence_upstream_server_up{server="b",upstream="app"} 0`,
+		`ringfence_upstream_server_standing{server="a",standing="live",upstream="app"} 1`,
+		`ringfence_upstream_server_standing{server="b",standing="live",upstream="app"} 0`,
+		`ringfence_upstream_server_standing{server="b",standing="ejected",upstream="app"} 1`,
+		`ringfence_upstream_server_share{server="a",upstream="app"} 0.5`, `ringfence_upstream_panics_total{upstream="app"} 1`,
 		`ringfence_upstream_server_failures_total{kind="connection_refused",server="a",upstream="app"} 3`,
 	} {
 		if !slices.Contains(lines, want) {

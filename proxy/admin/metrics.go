@@ -4,6 +4,9 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"ringfence/health"
+	"ringfence/proxy/upstream"
 )
 
 // collector turns the state into metrics at each scrape. The counters are the
@@ -138,22 +141,57 @@ func (m metrics) fleet(st State) {
 func (m metrics) upstreams(st State) {
 	for _, u := range st.Upstreams {
 		pool := label{"upstream", u.Name}
-		m.counter("upstream_panics_total", "Requests sent although every server was ejected.", u.Panics, pool)
+		panicking := 0.0
+		if u.Panicking {
+			panicking = 1
+		}
+		m.gauge("upstream_panicking", "Whether health is disregarded, since too few servers are fit.", panicking, pool)
+		m.counter("upstream_panics_total", "Requests sent while health was disregarded.", u.Panics, pool)
+		m.counter("upstream_retries_total", "Requests sent to one more server after a failure.", u.Retries, pool)
+		m.counter("upstream_hedges_total", "Requests sent to a second server while the first was silent.", u.Hedges, pool)
+		m.counter("upstream_retries_out_of_budget_total", "Retries and hedges that the budget did not allow.", u.OutOfBudget, pool)
+		m.counter("upstream_spread_total", "Times a server was passed over for being over its share of the load.", u.Spread, pool)
+		m.counter("upstream_shed_total", "Requests beyond the limit of adaptive concurrency.", u.Shed, pool)
+		if u.Limit > 0 {
+			m.gauge("upstream_concurrency_limit", "Requests at once that adaptive concurrency allows.", float64(u.Limit), pool)
+		}
+		m.counter("upstream_lookups_total", "Look-ups of servers' names.", u.Discovery.Lookups, pool)
+		m.counter("upstream_lookup_errors_total", "Look-ups that failed.", u.Discovery.LookupErrors, pool)
+		m.counter("upstream_file_loads_total", "Readings of the file of servers.", u.Discovery.Loads, pool)
+		m.counter("upstream_file_load_errors_total", "Readings of the file of servers that failed.", u.Discovery.LoadErrors, pool)
 		for _, s := range u.Servers {
-			server := label{"server", s.ID}
-			up := 0.0
-			if s.Up {
-				up = 1
-			}
-			m.gauge("upstream_server_up", "Whether health checks let the server have traffic.", up, pool, server)
-			m.gauge("upstream_server_in_flight", "Requests in flight to the server.", float64(s.InFlight), pool, server)
-			m.gauge("upstream_server_connections", "Open connections to the server.", float64(s.Open), pool, server)
-			m.gauge("upstream_server_idle_connections", "Idle ones among them.", float64(s.Idle), pool, server)
-			m.counter("upstream_server_requests_total", "Requests sent to the server.", s.Requests, pool, server)
-			for kind, n := range s.Failures {
-				m.counter("upstream_server_failures_total", "Requests to the server that failed, by kind.",
-					n, pool, server, label{"kind", kind.String()})
-			}
+			m.server(s, pool, label{"server", s.ID})
 		}
 	}
+}
+
+func (m metrics) server(s upstream.ServerStats, of ...label) {
+	for standing := health.Live; standing <= health.Drained; standing++ {
+		is := 0.0
+		if s.Health.Standing == standing {
+			is = 1
+		}
+		m.gauge("upstream_server_standing", "What the server is: 1 for the standing that it has.", is, with(of, "standing", standing.String())...)
+	}
+	m.gauge("upstream_server_share", "Part of its weight that the server gets requests for.", s.Share, of...)
+	m.gauge("upstream_server_ejections", "Ejections that make the next one longer.", float64(s.Health.Ejections), of...)
+	m.gauge("upstream_server_in_flight", "Requests in flight to the server.", float64(s.InFlight), of...)
+	m.gauge("upstream_server_queued", "Requests that wait for one in flight to end.", float64(s.Queued), of...)
+	m.gauge("upstream_server_connections", "Open connections to the server.", float64(s.Open), of...)
+	m.gauge("upstream_server_idle_connections", "Idle ones among them.", float64(s.Idle), of...)
+	m.counter("upstream_server_requests_total", "Requests sent to the server.", s.Requests, of...)
+	m.counter("upstream_server_reused_total", "Those sent on a kept connection.", s.Reused, of...)
+	m.counter("upstream_server_waited_total", "Requests that were queued.", s.Waited, of...)
+	m.counter("upstream_server_queue_full_total", "Requests that found no place in the queue.", s.QueueFull, of...)
+	m.counter("upstream_server_queue_late_total", "Requests that waited in the queue in vain.", s.QueueLate, of...)
+	m.counter("upstream_server_checks_total", "Health checks finished.", s.Health.Checks.Done, of...)
+	m.counter("upstream_server_check_failures_total", "Health checks that failed.", s.Health.Checks.Failed, of...)
+	for kind, n := range s.Failures {
+		m.counter("upstream_server_failures_total", "Requests to the server that failed, by kind.", n, with(of, "kind", kind.String())...)
+	}
+}
+
+// with adds a label to a list that is shared.
+func with(of []label, name, value string) []label {
+	return append(of[:len(of):len(of)], label{name, value})
 }

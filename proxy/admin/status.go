@@ -49,18 +49,26 @@ type indexStatus struct {
 }
 
 type upstreamStatus struct {
-	Name    string         `json:"name"`
-	Servers []serverStatus `json:"servers"`
+	Name      string         `json:"name"`
+	Panicking bool           `json:"panicking"`       // health is disregarded, since too few servers are fit
+	Limit     int            `json:"limit,omitempty"` // of adaptive concurrency
+	Servers   []serverStatus `json:"servers"`
 }
 
 type serverStatus struct {
 	ID          string            `json:"id"`
 	Address     string            `json:"address"`
 	Weight      int               `json:"weight"`
-	Up          bool              `json:"up"`
-	Since       *time.Time        `json:"since,omitempty"`      // of the last change; absent without checks
+	Backup      bool              `json:"backup,omitempty"`
+	Standing    string            `json:"standing"` // live, unchecked, ejected, down or drained
+	Reason      string            `json:"reason"`
+	Since       time.Time         `json:"since"`
+	Until       *time.Time        `json:"until,omitempty"`      // end of an ejection
+	Ejections   int               `json:"ejections,omitempty"`  // that are not forgotten
+	Share       float64           `json:"share"`                // part of its weight that it gets requests for
 	LastCheck   string            `json:"last_check,omitempty"` // what it came to
 	InFlight    int               `json:"in_flight"`
+	Queued      int               `json:"queued"`
 	Connections int               `json:"connections"`
 	Idle        int               `json:"idle_connections"`
 	Requests    uint64            `json:"requests"`
@@ -83,7 +91,7 @@ func statusOf(st State, version string) status {
 		Index:   indexStatus{Entries: p.Index.Entries, Limit: p.Index.Limit},
 	}
 	for _, u := range st.Upstreams {
-		pool := upstreamStatus{Name: u.Name}
+		pool := upstreamStatus{Name: u.Name, Panicking: u.Panicking, Limit: u.Limit}
 		for _, s := range u.Servers {
 			pool.Servers = append(pool.Servers, serverOf(s))
 		}
@@ -94,12 +102,14 @@ func statusOf(st State, version string) status {
 
 func serverOf(s upstream.ServerStats) serverStatus {
 	out := serverStatus{
-		ID: s.ID, Address: s.Address, Weight: s.Weight, Up: s.Up,
-		InFlight: s.InFlight, Connections: s.Open, Idle: s.Idle, Requests: s.Requests,
-		LastCheck: s.Check.Result, Failures: make(map[string]uint64),
+		ID: s.ID, Address: s.Address, Weight: s.Weight, Backup: s.Backup,
+		Standing: s.Health.Standing.String(), Reason: s.Health.Reason, Since: s.Health.Since,
+		Ejections: s.Health.Ejections, Share: s.Share, LastCheck: s.Health.Checks.Result,
+		InFlight: s.InFlight, Queued: s.Queued, Connections: s.Open, Idle: s.Idle, Requests: s.Requests,
+		Failures: make(map[string]uint64),
 	}
-	if !s.Check.Since.IsZero() {
-		out.Since = &s.Check.Since
+	if !s.Health.Until.IsZero() {
+		out.Until = &s.Health.Until
 	}
 	for kind, n := range s.Failures {
 		out.Failures[kind.String()] += n

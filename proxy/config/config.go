@@ -12,6 +12,9 @@
 //	oneof     the words allowed
 //	format    the shape of a text, see format.go
 //	required  must be present and not empty; the tag is what to write
+//	or        an option of the same section that may stand in for a required
+//	          one; the tag is what to write
+//	keys      the shape of a map's keys, see entries; names unless it is there
 //	optional  the section stays zero unless it is written
 //
 // The tags of a list or map whose elements are single values hold for each of
@@ -131,93 +134,6 @@ type Cache struct {
 	MaxTags int `yaml:"max_tags" default:"64" range:"32..1024"`
 	// Shared is what a fleet of instances shares. Default nothing.
 	Shared Shared `yaml:"shared" optional:"true"`
-}
-
-// Balance names how an upstream's members share the keys.
-type Balance string
-
-// The ways to balance. BalanceHash is weighted rejection hashing by cache key;
-// BalanceKetama places keys as nginx's `hash $request_uri consistent` does.
-const (
-	BalanceHash   Balance = "hash"
-	BalanceKetama Balance = "ketama"
-)
-
-// Upstream is a pool of servers that answer for the same resources.
-type Upstream struct {
-	// Balance is how a member is chosen. Default hash.
-	Balance Balance `yaml:"balance" default:"hash" oneof:"hash ketama"`
-	// Servers are the members, at least one of them with a weight above 0, no
-	// two with the same id.
-	Servers []Member `yaml:"servers" required:"servers: [{address: 127.0.0.1:9001}]"`
-	// HealthCheck is the active check of every member. Default none.
-	HealthCheck HealthCheck `yaml:"health_check" optional:"true"`
-	// MaxHeadSize bounds a response's head in bytes: status line and header
-	// fields. A larger one is answered 502. Default 16KiB.
-	MaxHeadSize Size `yaml:"max_head_size" default:"16KiB" range:"1KiB..1MiB"`
-	// ConnectTimeout bounds the opening of a connection. Default 1s.
-	ConnectTimeout time.Duration `yaml:"connect_timeout" default:"1s" range:"1ms..24h"`
-	// ResponseTimeout bounds the wait for the response head once the request
-	// was written. Default 30s.
-	ResponseTimeout time.Duration `yaml:"response_timeout" default:"30s" range:"1ms..24h"`
-	// ReadTimeout is the longest silence within a response body, not a limit on
-	// the whole of it. Default 30s.
-	ReadTimeout time.Duration `yaml:"read_timeout" default:"30s" range:"1ms..24h"`
-	// WriteTimeout is the longest a member may take to accept one write of a
-	// request, not a limit on the whole of it. Default 30s.
-	WriteTimeout time.Duration `yaml:"write_timeout" default:"30s" range:"1ms..24h"`
-	// IdleTimeout is how long an unused connection is kept. Default 30s.
-	IdleTimeout time.Duration `yaml:"idle_timeout" default:"30s" range:"1ms..24h"`
-	// MaxConnections bounds the connections to each member. Default 1024.
-	MaxConnections int `yaml:"max_connections" default:"1024" range:"1..65536"`
-	// Attempts bounds how often one request is sent in all, each time to
-	// another member. 1 means no retry. Default 3.
-	Attempts int `yaml:"attempts" default:"3" range:"1..10"`
-}
-
-// Member is one server of an upstream.
-type Member struct {
-	// Address is its host:port; required.
-	Address string `yaml:"address" format:"address" required:"address: 127.0.0.1:9001"`
-	// Weight is its share of the keys relative to the other members; 0 drains
-	// it. Default 1.
-	Weight int `yaml:"weight" default:"1" range:"0..256"`
-	// ID is what its keys are placed by, so that they stay when the address
-	// changes. Default Address.
-	ID string `yaml:"id" format:"id"`
-}
-
-// CheckType is how a member's health is checked.
-type CheckType string
-
-// The kinds of active check. CheckNone, the zero value, is no check at all;
-// CheckHTTP wants a 2xx or 3xx answer; CheckTCP an accepted connection.
-const (
-	CheckNone CheckType = ""
-	CheckHTTP CheckType = "http"
-	CheckTCP  CheckType = "tcp"
-)
-
-// HealthCheck is an active check, made of each member by itself. The zero
-// value means that none is made.
-type HealthCheck struct {
-	// Type is the kind of check. Default http.
-	Type CheckType `yaml:"type" default:"http" oneof:"http tcp"`
-	// Path is the target of an http check, with its query if any. Default /.
-	Path string `yaml:"path" default:"/" format:"target"`
-	// Host is the Host field of an http check; "" means the member's address.
-	// Default "".
-	Host string `yaml:"host" format:"authority"`
-	// Interval is the time between two checks of one member; the checker adds
-	// jitter. Default 2s.
-	Interval time.Duration `yaml:"interval" default:"2s" range:"1ms..24h"`
-	// Timeout bounds one check and is less than Interval. Default 1s, or half
-	// of Interval if that is less.
-	Timeout time.Duration `yaml:"timeout" default:"1s" range:"1ms..24h"`
-	// Rise is how many successes in a row bring a member back. Default 2.
-	Rise int `yaml:"rise" default:"2" range:"1..100"`
-	// Fall is how many failures in a row eject a member. Default 3.
-	Fall int `yaml:"fall" default:"3" range:"1..100"`
 }
 
 // Size is a number of bytes. In a file it is a whole number, with the unit B,

@@ -3,12 +3,10 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -30,6 +28,29 @@ type decoder struct {
 }
 
 type place struct{ line, column int }
+
+// decode fills v, the value at path, from the tree, lets check judge it, and
+// returns all that is wrong with it.
+func (d *decoder) decode(root *yaml.Node, path string, v reflect.Value, check func()) error {
+	d.places = make(map[string]place)
+	d.faulty = make(map[string]bool)
+	d.value(root, path, "", v)
+	if d.values > maxValues {
+		return Faults{{File: d.file, Line: root.Line, Column: root.Column,
+			Message: fmt.Sprintf("the file makes more than %d values; write fewer aliases", maxValues)}}
+	}
+	check()
+	if len(d.faults) == 0 {
+		return nil
+	}
+	d.faults.sort()
+	if d.unlisted > 0 {
+		last := d.faults[len(d.faults)-1]
+		last.Message = fmt.Sprintf("%d more faults are not listed; mend these first", d.unlisted)
+		d.faults = append(d.faults, last)
+	}
+	return d.faults
+}
 
 // fault records what is wrong with the value at path, found at p.
 func (d *decoder) fault(path string, p place, format string, args ...any) {
@@ -86,7 +107,7 @@ func (d *decoder) scalar(n *yaml.Node, path string, tag reflect.StructTag, v ref
 		d.fault(path, placeOf(n), "want %s, got %s", describe(v.Type(), tag), kindOf(n))
 		return
 	}
-	if quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0; quoted && v.Kind() == reflect.Int {
+	if quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0; quoted && isNumber(v.Type()) {
 		d.fault(path, placeOf(n), "want %s, got the text %q; remove the quotes", describe(v.Type(), tag), n.Value)
 		return
 	}
@@ -109,34 +130,35 @@ func (d *decoder) fields(n *yaml.Node, path string, tag reflect.StructTag, v ref
 		d.fault(path, placeOf(n), "want keys and values (%s)%s, got %s", strings.Join(names, ", "), defaults, kindOf(n))
 		return
 	}
-	written := make(map[string]bool)
 	for _, p := range d.pairs(n, path) {
 		key := p.key
 		i := slices.Index(names, key.Value)
 		if i < 0 {
-			d.fault(path, placeOf(key), "unknown key %q; %s", clip(key.Value), suggest(key.Value, names))
+			d.fault(path, placeOf(key), "unknown key %q; %s", clip(key.Value), suggestKey(key.Value, v.Type()))
 			continue
 		}
-		written[key.Value] = true
 		d.value(p.value, join(path, key.Value), v.Type().Field(i).Tag, v.Field(i))
 	}
 	for i, name := range names {
-		if hint := writeHint(v.Type().Field(i).Tag); hint != "" && !written[name] {
+		field, option := v.Type().Field(i), join(path, name)
+		hint := writeHint(field.Tag)
+		other, _, _ := strings.Cut(field.Tag.Get("or"), ":")
+		switch {
+		case hint == "" || other != "" && d.written(join(path, other)):
+		case !d.written(option):
 			d.fault(path, placeOf(n), "%s is missing; %s", name, hint)
+		case d.sound(option) && isEmpty(v.Field(i)):
+			d.faultAt(option, "is empty; %s", hint)
 		}
 	}
 }
 
-// entries decodes a mapping into a map from names or, where its keys are
-// numbers, from statuses.
+// entries decodes a mapping into a map whose keys have the shape that the tag
+// names.
 func (d *decoder) entries(n *yaml.Node, path string, tag reflect.StructTag, v reflect.Value) {
-	statuses := v.Type().Key().Kind() == reflect.Int
+	shape := tag.Get("keys")
 	if n.Kind != yaml.MappingNode {
-		want := "names and what they stand for"
-		if statuses {
-			want = "statuses and durations such as {404: 10s, 5xx: 1s}"
-		}
-		d.fault(path, placeOf(n), "want %s, got %s", want, kindOf(n))
+		d.fault(path, placeOf(n), "want %s, got %s", describeKeys(shape), kindOf(n))
 		return
 	}
 	element, pairs := v.Type().Elem(), d.pairs(n, path)
@@ -145,19 +167,40 @@ func (d *decoder) entries(n *yaml.Node, path string, tag reflect.StructTag, v re
 		v.Set(reflect.MakeMap(v.Type()))
 	}
 	for _, p := range pairs {
-		var key any = p.key.Value
-		err := checkName(p.key.Value)
-		if statuses {
-			key, err = parseStatus(p.key.Value)
-		}
-		if err != nil {
+		parsed, err := parseKey(shape, p.key.Value)
+		key := reflect.ValueOf(parsed)
+		switch {
+		case err != nil:
 			d.fault(path, placeOf(p.key), "%v", err)
+		case v.MapIndex(key).IsValid():
+			d.fault(path, placeOf(p.key), "%v is there already; remove one of them", parsed)
 		}
 		entry := reflect.New(element).Elem()
 		d.value(p.value, join(path, p.key.Value), elementTag(element, tag), entry)
-		v.SetMapIndex(reflect.ValueOf(key), entry)
+		v.SetMapIndex(key, entry)
 	}
-	d.notEmpty(n, path, tag)
+}
+
+func parseKey(shape, text string) (any, error) {
+	switch shape {
+	case "negative":
+		return parseNegative(text)
+	case "field-name":
+		return parseFieldName(text)
+	default:
+		return text, checkName(text)
+	}
+}
+
+func describeKeys(shape string) string {
+	switch shape {
+	case "negative":
+		return "statuses and durations such as {404: 10s, 5xx: 1s}"
+	case "field-name":
+		return "header fields such as {Accept: text/plain}"
+	default:
+		return "names and what they stand for"
+	}
 }
 
 // elements decodes a list into a slice.
@@ -174,7 +217,6 @@ func (d *decoder) elements(n *yaml.Node, path string, tag reflect.StructTag, v r
 	for i, child := range n.Content {
 		d.value(child, path+"["+strconv.Itoa(i)+"]", elementTag(element, tag), v.Index(i))
 	}
-	d.notEmpty(n, path, tag)
 }
 
 // elementTag is what the elements of a list or map are checked by: its own tag
@@ -186,18 +228,21 @@ func elementTag(element reflect.Type, tag reflect.StructTag) reflect.StructTag {
 	return ""
 }
 
-func (d *decoder) notEmpty(n *yaml.Node, path string, tag reflect.StructTag) {
-	if hint := writeHint(tag); hint != "" && len(n.Content) == 0 {
-		d.fault(path, placeOf(n), "is empty; %s", hint)
-	}
+func isEmpty(v reflect.Value) bool {
+	return (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0
 }
 
 // writeHint says what to write for a required option; "" for the others.
 func writeHint(tag reflect.StructTag) string {
-	if example := tag.Get("required"); example != "" {
+	example, other := tag.Get("required"), tag.Get("or")
+	switch {
+	case example == "":
+		return ""
+	case other == "":
 		return "write " + example
+	default:
+		return "write " + example + ", or " + other
 	}
-	return ""
 }
 
 // needsOption reports whether a section cannot be left empty.
@@ -241,6 +286,7 @@ func setDefaults(v reflect.Value) {
 		text, given := tag.Lookup("default")
 		switch {
 		case given && field.Kind() == reflect.Slice:
+			field.SetZero() // it may hold its default already
 			for _, word := range strings.Fields(text) {
 				field.Set(reflect.Append(field, mustLeaf(field.Type().Elem(), tag, word)))
 			}
@@ -264,7 +310,7 @@ func mustLeaf(t reflect.Type, tag reflect.StructTag, text string) reflect.Value 
 // isLeaf reports whether a type is written as one scalar.
 func isLeaf(t reflect.Type) bool {
 	switch t {
-	case reflect.TypeFor[time.Duration](), reflect.TypeFor[slog.Level](), reflect.TypeFor[KeyPart]():
+	case reflect.TypeFor[KeyPart](), reflect.TypeFor[HashBy](), reflect.TypeFor[RetryCause]():
 		return true
 	}
 	switch t.Kind() {
@@ -273,6 +319,11 @@ func isLeaf(t reflect.Type) bool {
 	default:
 		return true
 	}
+}
+
+// isNumber reports whether a type is written as a number alone.
+func isNumber(t reflect.Type) bool {
+	return t == reflect.TypeFor[int]() || t == reflect.TypeFor[float64]()
 }
 
 func fieldNames(t reflect.Type) []string {

@@ -21,7 +21,8 @@ func TestExampleShowsDefaults(t *testing.T) {
 	}
 	want := mustParse(t, `
 cache: {shared: {redis: {addresses: ['127.0.0.1:6379']}}}
-upstreams: {app: {servers: [{address: '127.0.0.1:9001'}, {address: '127.0.0.1:9002'}], health_check: {}}}
+upstreams: {app: {servers: [{address: '127.0.0.1:9001'}, {address: '127.0.0.1:9002'}, {srv: _http._tcp.app.internal}],
+  health_check: {}, adaptive_concurrency: {}}}
 routes: [{upstream: app, compress: {}}]`)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.example.yaml is not the defaults:\ngot  %+v\nwant %+v", got, want)

@@ -107,10 +107,10 @@ f:2:9: routes: is empty; write routes: [{upstream: app}]`},
 		`f:1:12: upstreams: want names and what they stand for, got a list
 f:2:9: routes: want a list, got "app"`},
 	{"upstreams:\n  app: {servers: ['a:1']}\n  b: {}\n  'c d': {servers: []}\nroutes:\n  - {}\n",
-		`f:2:19: upstreams.app.servers[0]: want keys and values (address, weight, id), got "a:1"
-f:3:6: upstreams.b: servers is missing; write servers: [{address: 127.0.0.1:9001}]
+		`f:2:19: upstreams.app.servers[0]: want keys and values (` + memberOptions + `), got "a:1"
+f:3:6: upstreams.b: servers is missing; write servers: [{address: 127.0.0.1:9001}], or servers_file: servers.yaml
 f:4:3: upstreams: want a name of 1 to 64 letters, digits, '.', '_' and '-', got "c d"
-f:4:20: upstreams."c d".servers: is empty; write servers: [{address: 127.0.0.1:9001}]
+f:4:20: upstreams."c d".servers: is empty; write servers: [{address: 127.0.0.1:9001}], or servers_file: servers.yaml
 f:6:5: routes[0]: upstream is missing; write upstream: app`},
 	// Values.
 	{"listen: 8080\nadmin: {listen: '::1'}" + rest,
@@ -150,7 +150,7 @@ f:6:18: cache.index_entries: want 1024 to 67108864, got 99999999999999999999`},
 		`f:3:20: cache.max_object_size: is more than cache.memory; write at most that`},
 	{`upstreams:
   app:
-    balance: random
+    balance: rnd
     servers:
       - address: app
       - {address: 'http://b:1', weight: 1.5}
@@ -164,7 +164,7 @@ f:6:18: cache.index_entries: want 1024 to 67108864, got 99999999999999999999`},
 routes:
   - upstream: app
 `,
-		`f:3:14: upstreams.app.balance: want hash or ketama, got "random"
+		`f:3:14: upstreams.app.balance: want hash, ketama, least_requests, round_robin or random, got "rnd"
 f:5:18: upstreams.app.servers[0].address: want host:port, got "app"; write 127.0.0.1:9001 or app.internal:9001
 f:6:19: upstreams.app.servers[1].address: want host:port, got the URL "http://b:1"; write b:1
 f:6:41: upstreams.app.servers[1].weight: want a whole number, got "1.5"
@@ -173,9 +173,9 @@ f:7:34: upstreams.app.servers[2].weight: want 0 to 256, got 257
 f:7:43: upstreams.app.servers[2].id: want 1 to 255 bytes without control characters, got ""; remove the line to use the address
 f:9:9: upstreams.app.servers[3]: unknown key "wieght"; did you mean weight?
 f:10:18: upstreams.app.servers[4].address: want host:port, got "300.1.1.1:80"; write 127.0.0.1:9001 or app.internal:9001
-f:11:9: upstreams.app.servers[5]: address is missing; write address: 127.0.0.1:9001
-f:12:15: upstreams.app.attempts: want 1 to 10, got 0
-f:13:26: upstreams.app.health_check.type: want http or tcp, got "udp"
+f:11:9: upstreams.app.servers[5]: address is missing; write address: 127.0.0.1:9001, or srv: _http._tcp.app.internal
+f:12:5: upstreams.app: unknown key "attempts"; did you mean retry.attempts?
+f:13:26: upstreams.app.health_check.type: want http, tcp or tls, got "udp"
 f:13:37: upstreams.app.health_check.path: want a path, got "healthz"; write /healthz
 f:13:52: upstreams.app.health_check.host: want a host with or without a port, got "a/b"; write app.internal or app.internal:8080
 f:13:65: upstreams.app.health_check.rise: want 1 to 100, got 0

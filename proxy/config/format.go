@@ -24,8 +24,10 @@ func parseText(format, text string) (string, error) {
 			return "", nil
 		}
 		return text, checkAddress(text, true, exampleListen)
-	case "address":
-		return text, checkAddress(text, false, exampleAddress)
+	case "server":
+		return parseServer(text)
+	case "srv":
+		return parseSRV(text)
 	case "redis-address":
 		return parseRedisAddress(text)
 	case "authority":
@@ -46,6 +48,10 @@ func parseText(format, text string) (string, error) {
 		return text, checkKeyPrefix(text)
 	case "server-name":
 		return text, checkServerName(text)
+	case "method":
+		return text, checkMethod(text)
+	case "excerpt":
+		return text, checkExcerpt(text)
 	case "line":
 		return text, checkLine(text)
 	default:
@@ -201,16 +207,16 @@ func checkName(text string) error {
 	return nil
 }
 
-// parseStatus takes a status that a stored answer may have beside success, or
+// parseNegative takes a status that a stored answer may have beside success, or
 // a class of them, which it returns as its digit.
-func parseStatus(text string) (int, error) {
+func parseNegative(text string) (int, error) {
 	switch text {
 	case "304":
 		return 0, errors.New("304 confirms a stored answer and is none itself; remove it")
 	case "3xx", "4xx", "5xx":
 		return int(text[0] - '0'), nil
 	}
-	status, err := parseCount(text)
+	status, err := parseCount("", text)
 	if err != nil || status < 300 || status > 599 {
 		return 0, fmt.Errorf("want a status from 300 to 599 or a class (3xx, 4xx, 5xx), got %q", clip(text))
 	}
@@ -268,7 +274,7 @@ func checkServerName(text string) error {
 		host, _, _ := net.SplitHostPort(text)
 		return fmt.Errorf("want a host without a port, got %q; write %s", clip(text), clip(host))
 	}
-	return fmt.Errorf("want a host name or an IP address, got %q; write redis.internal", clip(text))
+	return fmt.Errorf("want a host name or an IP address, got %q; write name.internal", clip(text))
 }
 
 // checkLine wants what fits on one line. It may be a secret, so the fault does

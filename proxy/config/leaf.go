@@ -27,11 +27,19 @@ func parseLeaf(t reflect.Type, tag reflect.StructTag, text string) (reflect.Valu
 	}
 	v := reflect.ValueOf(parsed).Convert(t)
 	if low, high, limited := strings.Cut(tag.Get("range"), ".."); limited {
-		if v.Int() < mustLeaf(t, "", low).Int() || v.Int() > mustLeaf(t, "", high).Int() {
+		if below(v, mustLeaf(t, "", low)) || below(mustLeaf(t, "", high), v) {
 			return reflect.Value{}, fmt.Errorf("want %s to %s%s, got %s", low, high, orOff(tag), clip(text))
 		}
 	}
 	return v, nil
+}
+
+// below compares two numbers of the same type.
+func below(a, b reflect.Value) bool {
+	if a.CanFloat() {
+		return a.Float() < b.Float()
+	}
+	return a.Int() < b.Int()
 }
 
 func parseAs(t reflect.Type, tag reflect.StructTag, text string) (any, error) {
@@ -42,6 +50,12 @@ func parseAs(t reflect.Type, tag reflect.StructTag, text string) (any, error) {
 		return parseSize(tag, text)
 	case reflect.TypeFor[KeyPart]():
 		return parseKeyPart(text)
+	case reflect.TypeFor[HashBy]():
+		return parseHashBy(text)
+	case reflect.TypeFor[RetryCause]():
+		return parseRetryCause(text)
+	case reflect.TypeFor[Status]():
+		return parseStatus(text)
 	case reflect.TypeFor[slog.Level]():
 		var level slog.Level
 		err := level.UnmarshalText([]byte(text))
@@ -49,7 +63,9 @@ func parseAs(t reflect.Type, tag reflect.StructTag, text string) (any, error) {
 	}
 	switch t.Kind() {
 	case reflect.Int:
-		return parseCount(text)
+		return parseCount(tag, text)
+	case reflect.Float64:
+		return parseNumber(tag, text)
 	case reflect.Bool:
 		return parseSwitch(text)
 	default:
@@ -77,10 +93,18 @@ func describe(t reflect.Type, tag reflect.StructTag) string {
 		return "a size such as 64KiB, 256MiB or 1GiB"
 	case reflect.TypeFor[KeyPart]():
 		return "scheme, host, path, query, header:Name or cookie:Name"
+	case reflect.TypeFor[HashBy]():
+		return wordsHashBy
+	case reflect.TypeFor[RetryCause]():
+		return wordsRetryCause
+	case reflect.TypeFor[Status]():
+		return wordsStatus
 	}
 	switch t.Kind() {
 	case reflect.Int:
-		return "a whole number"
+		return "a whole number" + off
+	case reflect.Float64:
+		return "a number such as 2 or 0.5" + off
 	case reflect.Bool:
 		return "on or off"
 	default:
@@ -143,17 +167,28 @@ func parseSize(tag reflect.StructTag, text string) (Size, error) {
 
 // parseCount takes decimal digits only: 010 is 8 to some readers of YAML and
 // 10 to others.
-func parseCount(text string) (int, error) {
+func parseCount(tag reflect.StructTag, text string) (int, error) {
 	digits := strings.TrimPrefix(text, "-")
 	n, err := strconv.Atoi(text)
 	switch {
 	case strings.Trim(digits, "0123456789") != "", digits == "", len(digits) > 1 && digits[0] == '0':
-		return 0, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[int](), ""), clip(text))
+		return 0, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[int](), tag), clip(text))
 	case err != nil && text[0] == '-':
 		return math.MinInt, nil // beyond every range
 	case err != nil:
 		return math.MaxInt, nil
 	}
+	return n, nil
+}
+
+// parseNumber takes decimal digits, with a point between two of them if any.
+func parseNumber(tag reflect.StructTag, text string) (float64, error) {
+	whole, fraction, pointed := strings.Cut(text, ".")
+	_, err := parseCount(tag, whole)
+	if err != nil || pointed && (fraction == "" || strings.Trim(fraction, "0123456789") != "") {
+		return 0, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[float64](), tag), clip(text))
+	}
+	n, _ := strconv.ParseFloat(text, 64) // what is too large is infinite, and beyond every range
 	return n, nil
 }
 

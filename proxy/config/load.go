@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -29,23 +28,31 @@ func Default() Config {
 // Load reads and parses the file at path. The error is [Faults] when the text
 // is at fault, and else says why the file could not be read.
 func Load(path string) (Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	return Parse(path, data)
+}
+
+// readFile reads a file up to the first byte that is too much.
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
+		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
+		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(path, data)
+	return data, nil
 }
 
 // Parse turns the text of a file into a complete configuration; name is the
 // file's name in the faults. The error is [Faults]. Parse keeps nothing of data.
 func Parse(name string, data []byte) (Config, error) {
-	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
-	root, fault := parseDocument(data)
+	root, fault := parseDocument(data, minimal)
 	if fault != nil {
 		fault.File = name
 		return Config{}, Faults{*fault}
@@ -78,24 +85,13 @@ func Quick(listen, admin string, servers []string) (Config, error) {
 // decode fills a configuration from the tree, checks it, and returns it or all
 // that is wrong with it.
 func decode(d *decoder, root *yaml.Node) (Config, error) {
-	d.places = make(map[string]place)
-	d.faulty = make(map[string]bool)
 	var c Config
-	d.value(root, "", "", reflect.ValueOf(&c).Elem())
-	if d.values > maxValues {
-		return Config{}, Faults{{File: d.file, Line: root.Line, Column: root.Column,
-			Message: fmt.Sprintf("the file makes more than %d values; write fewer aliases", maxValues)}}
-	}
-	derive(d, &c)
-	validate(d, c)
-	if len(d.faults) > 0 {
-		d.faults.sort()
-		if d.unlisted > 0 {
-			last := d.faults[len(d.faults)-1]
-			last.Message = fmt.Sprintf("%d more faults are not listed; mend these first", d.unlisted)
-			d.faults = append(d.faults, last)
-		}
-		return Config{}, d.faults
+	err := d.decode(root, "", reflect.ValueOf(&c).Elem(), func() {
+		derive(d, &c)
+		validate(d, c)
+	})
+	if err != nil {
+		return Config{}, err
 	}
 	sortKeys(c.Routes)
 	return c, nil

@@ -46,15 +46,14 @@ func mustParse(t *testing.T, text string) Config {
 
 func TestMinimalFile(t *testing.T) {
 	want := Default()
-	want.Upstreams = map[string]Upstream{"app": {
-		Balance: BalanceHash,
-		Servers: []Member{{"127.0.0.1:9001", 1, "127.0.0.1:9001"}, {"127.0.0.1:9002", 2, "127.0.0.1:9002"}},
-		HealthCheck: HealthCheck{
-			Type: CheckHTTP, Path: "/healthz", Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 2, Fall: 3,
-		},
-		MaxHeadSize: 16 << 10, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second, MaxConnections: 1024, Attempts: 3,
-	}}
+	app := defaultUpstream(
+		Member{Address: "127.0.0.1:9001", ID: "127.0.0.1:9001", Weight: 1, MaxRequests: 1024},
+		Member{Address: "127.0.0.1:9002", ID: "127.0.0.1:9002", Weight: 2, MaxRequests: 1024})
+	app.HealthCheck = defaultCheck()
+	app.HealthCheck.Path = "/healthz"
+	app.HealthCheck.Interval, app.HealthCheck.FastInterval = time.Second, 250*time.Millisecond
+	app.HealthCheck.Timeout = 500 * time.Millisecond
+	want.Upstreams = map[string]Upstream{"app": app}
 	want.Routes = []Route{{PathPrefix: "/", Upstream: "app", Cache: true,
 		CacheKey:     []KeyPart{{Kind: PartScheme}, {Kind: PartHost}, {Kind: PartPath}, {Kind: PartQuery}},
 		HeuristicMax: 24 * time.Hour, ServeStaleOnError: time.Hour, EarlyRefresh: true, SetCookie: SetCookieExplicit, RangeFillLimit: 1 << 20}}
@@ -81,16 +80,12 @@ func TestDefault(t *testing.T) {
 
 // TestAccepted shows the ways to write a value, and what each comes to.
 func TestAccepted(t *testing.T) {
-	app := func(c Config) Upstream { return c.Upstreams["app"] }
 	parts := func(c Config) string {
 		var words []string
 		for _, p := range c.Routes[0].CacheKey {
 			words = append(words, p.String())
 		}
 		return strings.Join(words, " ")
-	}
-	pool := func(options string) string {
-		return "upstreams: {app: {servers: [{address: 'a:1'}], " + options + "}}\nroutes: [{upstream: app}]\n"
 	}
 	route := func(options string) string {
 		return "upstreams: {app: {servers: [{address: 'a:1'}]}}\nroutes: [{upstream: app, " + options + "}]\n"
@@ -113,19 +108,12 @@ func TestAccepted(t *testing.T) {
 		{"{listen: ':0', admin: {listen: ':0'}, upstreams: {app: {servers: [{address: 'a:1'}]}}, routes: [{upstream: app}]}",
 			func(c Config) any { return c.Admin.Listen }, ":0"},
 		{"log: {level: warn, format: json}" + rest, func(c Config) any { return c.Log }, Log{slog.LevelWarn, LogJSON}},
+		{"log: {level: 'warn', format: \"json\"}" + rest, func(c Config) any { return c.Log }, Log{slog.LevelWarn, LogJSON}},
 		{"\uFEFFlisten: ':1'" + rest, func(c Config) any { return c.Listen }, ":1"},
 		{"listen: ':1'\r" + strings.ReplaceAll(rest, "\n", "\r\n"), func(c Config) any { return c.Listen }, ":1"},
 		{"---\nlisten: ':1'" + rest + "...\n", func(c Config) any { return c.Listen }, ":1"},
-		{pool("balance: ketama"), func(c Config) any { return app(c).Balance }, BalanceKetama},
-		{pool("attempts: 1"), func(c Config) any { return app(c).HealthCheck }, HealthCheck{}},
-		{pool("health_check: {}"), func(c Config) any { return app(c).HealthCheck },
-			HealthCheck{Type: CheckHTTP, Path: "/", Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}},
-		{pool("health_check: {interval: 1s}"), func(c Config) any { return app(c).HealthCheck.Timeout }, 500 * time.Millisecond},
-		{pool("health_check: {interval: 1h}"), func(c Config) any { return app(c).HealthCheck.Timeout }, time.Second},
-		{pool("health_check: {type: tcp}"), func(c Config) any { return app(c).HealthCheck.Type }, CheckTCP},
-		{pool("health_check: {host: 'app.internal:81', path: '/up?x=1'}"), func(c Config) any { return app(c).HealthCheck.Path }, "/up?x=1"},
 		{"upstreams: {a.b: {servers: [{address: 'a_1:1', weight: 0, id: 1}, {address: '[::1]:1', weight: 256}]}}\nroutes: [{upstream: a.b}]",
-			func(c Config) any { return c.Upstreams["a.b"].Servers }, []Member{{"a_1:1", 0, "1"}, {"[::1]:1", 256, "[::1]:1"}}},
+			func(c Config) any { return c.Upstreams["a.b"].Servers }, []Member{{Address: "a_1:1", ID: "1", MaxRequests: 1024}, {Address: "[::1]:1", ID: "[::1]:1", Weight: 256, MaxRequests: 1024}}},
 		{"upstreams: {a: &u {servers: [{address: 'a:1'}]}, b: *u}\nroutes: [{upstream: b}]",
 			func(c Config) any { return c.Upstreams["a"].Servers[0] == c.Upstreams["b"].Servers[0] }, true},
 		{route("cache: off"), func(c Config) any { return c.Routes[0].Cache }, false},
@@ -206,7 +194,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimalFile))
 	f.Add([]byte(routeOf(fullRoute)))
 	f.Add([]byte(sharedOf(fullShared)))
-	for _, tt := range slices.Concat(faulty, faultyRoutes, faultyShared) {
+	f.Add([]byte(poolOf(fullUpstream)))
+	for _, tt := range slices.Concat(faulty, faultyRoutes, faultyShared, faultyUpstreams) {
 		if len(tt.text) < maxFile {
 			f.Add([]byte(tt.text))
 		}
@@ -218,8 +207,11 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("valid, but %+v", c)
 			}
 			checkShared(t, c.Cache)
+			for _, u := range c.Upstreams {
+				checkUpstream(t, u)
+			}
 			for _, r := range c.Routes {
-				if len(c.Upstreams[r.Upstream].Servers) == 0 {
+				if u := c.Upstreams[r.Upstream]; len(u.Servers) == 0 && u.ServersFile == "" {
 					t.Errorf("route to nowhere: %+v", r)
 				}
 				checkRoute(t, r, c.Cache)

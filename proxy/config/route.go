@@ -35,7 +35,7 @@ type Route struct {
 	// 300 to 599 except 304, or 3, 4 or 5 for all others that begin with this
 	// digit (in a file 3xx, 4xx, 5xx). Each value is from 1ms to 8760h.
 	// Default none.
-	NegativeTTL map[int]time.Duration `yaml:"negative_ttl" range:"1ms..8760h"`
+	NegativeTTL map[int]time.Duration `yaml:"negative_ttl" keys:"negative" range:"1ms..8760h"`
 	// ServeStaleOnError is how long past its freshness an answer may stand in
 	// for an upstream that fails, unless it says itself how long (RFC 5861,
 	// section 4) or must be validated; 0, in a file off, is not at all.

@@ -199,7 +199,7 @@ f:4:48: routes[0].compress.min_size: is more than cache.max_object_size, so noth
 	{routeOf("  compress:\n"),
 		`f:4:12: routes[0].compress: has no value; write one, or remove the line`},
 	{"upstreams: {app: {servers: [{address: 'a:1'}], health_check: on}}\nroutes: [{upstream: app}]\n",
-		`f:1:62: upstreams.app.health_check: want keys and values (type, path, host, interval, timeout, rise, fall), or {} for the defaults, got "on"`},
+		`f:1:62: upstreams.app.health_check: want keys and values (` + checkOptions + `), or {} for the defaults, got "on"`},
 	{"cache:\n  max_object_size: 1MiB\n" + routeOf("  range_fill_limit: 2MiB\n  compress: {min_size: 2MiB}\n"),
 		`f:6:21: routes[0].range_fill_limit: is more than cache.max_object_size; write at most that, or off
 f:7:24: routes[0].compress.min_size: is more than cache.max_object_size, so nothing would be compressed; write less`},

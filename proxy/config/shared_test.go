@@ -212,9 +212,9 @@ f:3:74: cache.shared.redis.sentinel_password: means nothing in mode standalone; 
 		`f:3:48: cache.shared.redis.tls_cert_file: means nothing without TLS; remove it or write tls: on
 f:3:65: cache.shared.redis.tls_key_file: means nothing without TLS; remove it or write tls: on`},
 	{redisOf("tls: on, tls_cert_file: a"),
-		`f:3:57: cache.shared.redis.tls_cert_file: has no key; write tls_key_file: PATH`},
+		`f:3:57: cache.shared.redis.tls_cert_file: needs its key; write tls_key_file: PATH`},
 	{redisOf("tls: on, tls_key_file: a"),
-		`f:3:56: cache.shared.redis.tls_key_file: has no certificate; write tls_cert_file: PATH`},
+		`f:3:56: cache.shared.redis.tls_key_file: needs its certificate; write tls_cert_file: PATH`},
 	// TLS.
 	{redisOf("tls: yes, tls_ca_file: ca.pem"),
 		`f:3:38: cache.shared.redis.tls: want on or off, got "yes"`},
@@ -224,7 +224,7 @@ f:3:71: cache.shared.redis.tls_server_name: means nothing without TLS; remove it
 	{redisOf("tls: on, tls_server_name: 'a:6379'"),
 		`f:3:59: cache.shared.redis.tls_server_name: want a host without a port, got "a:6379"; write a`},
 	{redisOf("tls: on, tls_server_name: '*.a.b'"),
-		`f:3:59: cache.shared.redis.tls_server_name: want a host name or an IP address, got "*.a.b"; write redis.internal`},
+		`f:3:59: cache.shared.redis.tls_server_name: want a host name or an IP address, got "*.a.b"; write name.internal`},
 	// What goes through the engine.
 	{sharedOf("    redis: {addresses: ['a:1']}\n    prefix: ''\n    max_object_size: 0\n    lease_ttl: 99ms\n    timeout: 999us\n"),
 		`f:4:13: cache.shared.prefix: want 1 to 64 letters, digits, '.', '_', '-', ':' and '/', got ""

@@ -1,6 +1,38 @@
 package config
 
-import "strings"
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// suggestKey says which key of a section the writer of an unknown one may have
+// meant: the same in a section within, or else one like it.
+func suggestKey(word string, section reflect.Type) string {
+	if paths := pathsTo(word, section); len(paths) > 0 {
+		return "did you mean " + strings.Join(paths, " or ") + "?"
+	}
+	return suggest(word, fieldNames(section))
+}
+
+// pathsTo returns the paths of the options named word in the sections within
+// a section.
+func pathsTo(word string, section reflect.Type) []string {
+	var paths []string
+	for i, name := range fieldNames(section) {
+		inner := section.Field(i).Type
+		if isLeaf(inner) || inner.Kind() != reflect.Struct {
+			continue
+		}
+		if slices.Contains(fieldNames(inner), word) {
+			paths = append(paths, name+"."+word)
+		}
+		for _, path := range pathsTo(word, inner) {
+			paths = append(paths, name+"."+path)
+		}
+	}
+	return paths
+}
 
 // suggest says which of the known words a writer of word may have meant, or
 // else lists them.

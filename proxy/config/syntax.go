@@ -15,8 +15,10 @@ import (
 // minimal is the least that works, for whoever starts from nothing.
 const minimal = "write at least upstreams: {app: {servers: [{address: 127.0.0.1:9001}]}} and routes: [{upstream: app}]"
 
-// parseDocument returns the root of the one document in data.
-func parseDocument(data []byte) (*yaml.Node, *Fault) {
+// parseDocument returns the root of the one document in data. Where there is
+// none, least says what to write.
+func parseDocument(data []byte, least string) (*yaml.Node, *Fault) {
+	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	if len(data) > maxFile {
 		return nil, &Fault{Line: 1, Column: 1, Message: fmt.Sprintf("the file is too large; want at most %d bytes", maxFile)}
 	}
@@ -29,7 +31,7 @@ func parseDocument(data []byte) (*yaml.Node, *Fault) {
 	case err != nil:
 		return nil, syntaxFault(data, err)
 	case len(documents) == 0 || len(documents) == 1 && isNull(documents[0].Content[0]):
-		return nil, &Fault{Line: 1, Column: 1, Message: "the file is empty; " + minimal}
+		return nil, &Fault{Line: 1, Column: 1, Message: "the file is empty; " + least}
 	case len(documents) > 1:
 		second := documents[1]
 		return nil, &Fault{Line: second.Line, Column: second.Column, Message: "a second document begins here; a file holds one, remove the --- and what follows or move it to its own file"}

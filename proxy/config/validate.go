@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,14 +15,7 @@ func derive(d *decoder, c *Config) {
 		shared.MaxObjectSize = min(shared.MaxObjectSize, c.Cache.MaxObjectSize)
 	}
 	for name, u := range c.Upstreams {
-		check := &u.HealthCheck
-		if !d.written(join("upstreams", name) + ".health_check.timeout") {
-			check.Timeout = min(check.Timeout, check.Interval/2)
-		}
-		for i, m := range u.Servers {
-			u.Servers[i].ID = cmp.Or(m.ID, m.Address)
-		}
-		c.Upstreams[name] = u
+		c.Upstreams[name] = deriveUpstream(d, join("upstreams", name), u)
 	}
 	for i := range c.Routes {
 		if limit := &c.Routes[i].RangeFillLimit; !d.written(routePath(i) + ".range_fill_limit") {
@@ -48,46 +40,9 @@ func validate(d *decoder, c Config) {
 	}
 	validateShared(d, c.Cache)
 	for name, u := range c.Upstreams {
-		path := join("upstreams", name)
-		validateMembers(d, path+".servers", u.Servers)
-		validateHealthCheck(d, path+".health_check", u.HealthCheck)
+		validateUpstream(d, join("upstreams", name), u)
 	}
 	validateRoutes(d, c)
-}
-
-func validateMembers(d *decoder, path string, members []Member) {
-	sound := d.sound(path)
-	seen := make(map[string]string)
-	total := 0
-	for i, m := range members {
-		member := fmt.Sprintf("%s[%d]", path, i)
-		total += m.Weight
-		if m.ID == "" {
-			continue
-		}
-		if first, taken := seen[m.ID]; taken {
-			d.faultAt(member, "the id %q is taken%s; remove this server or give it its own id", m.ID, d.atLine(first))
-			continue
-		}
-		seen[m.ID] = member
-	}
-	if sound && total == 0 && len(members) > 0 {
-		d.faultAt(path, "no server has a weight above 0; give one at least weight: 1")
-	}
-}
-
-func validateHealthCheck(d *decoder, path string, check HealthCheck) {
-	if check.Type == CheckTCP {
-		for _, option := range []string{".path", ".host"} {
-			if d.written(path + option) {
-				d.faultAt(path+option, "means nothing to a tcp check; remove it or write type: http")
-			}
-		}
-	}
-	timeout, interval := path+".timeout", path+".interval"
-	if d.sound(timeout, interval) && check.Type != CheckNone && check.Timeout >= check.Interval {
-		d.faultAt(timeout, "want less than interval, which is %v", check.Interval)
-	}
 }
 
 func (d *decoder) written(path string) bool {

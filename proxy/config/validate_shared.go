@@ -55,17 +55,11 @@ func validateRedis(d *decoder, path string, r Redis) {
 	if r.Password != "" && r.PasswordFile != "" {
 		d.faultAt(path+".password_file", "password is written, too; remove one of them")
 	}
-	for option, text := range map[string]string{
-		".tls_ca_file": r.TLSCAFile, ".tls_server_name": r.TLSServerName, ".tls_cert_file": r.TLSCertFile, ".tls_key_file": r.TLSKeyFile,
-	} {
-		if d.sound(path+".tls") && !r.TLS && text != "" {
-			d.faultAt(path+option, "means nothing without TLS; remove it or write tls: on")
-		}
+	if d.sound(path+".tls") && !r.TLS {
+		validateNoTLS(d, path, map[string]bool{
+			".tls_ca_file": r.TLSCAFile != "", ".tls_server_name": r.TLSServerName != "",
+			".tls_cert_file": r.TLSCertFile != "", ".tls_key_file": r.TLSKeyFile != "",
+		})
 	}
-	switch cert, key := path+".tls_cert_file", path+".tls_key_file"; {
-	case r.TLSCertFile != "" && r.TLSKeyFile == "":
-		d.faultAt(cert, "has no key; write tls_key_file: PATH")
-	case r.TLSCertFile == "" && r.TLSKeyFile != "":
-		d.faultAt(key, "has no certificate; write tls_cert_file: PATH")
-	}
+	validateKeyPair(d, path, r.TLSCertFile, r.TLSKeyFile)
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // routeOf turns the configuration of a route into the handler's.
-func routeOf(r config.Route, limits config.Cache, pools map[string]*upstream.Pool) (proxy.Route, error) {
+func routeOf(r config.Route, cfg config.Config, pools map[string]*upstream.Pool) (proxy.Route, error) {
+	limits := cfg.Cache
 	route := proxy.Route{
 		Host: r.Host, PathPrefix: r.PathPrefix, Upstream: pools[r.Upstream], Cache: r.Cache,
 		RangeFill: int64(r.RangeFillLimit), Policy: policyOf(r, limits), Compression: compressionOf(r.Compress),
@@ -19,6 +20,13 @@ func routeOf(r config.Route, limits config.Cache, pools map[string]*upstream.Poo
 			return route, err
 		}
 		route.Key = append(route.Key, p)
+	}
+	if by := cfg.Upstreams[r.Upstream].HashBy; by != (config.HashBy{}) {
+		place, err := proxy.ParsePlaceBy(by.String())
+		if err != nil {
+			return route, err
+		}
+		route.PlaceBy = place
 	}
 	if q := r.Query; len(q.Keep) > 0 || len(q.Drop) > 0 || q.Sort {
 		route.Query = &proxy.QueryRules{Keep: q.Keep, Drop: q.Drop, Sort: q.Sort}

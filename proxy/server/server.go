@@ -56,7 +56,7 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	s.front = newFront(cfg, s.handler, log)
 	if cfg.Admin.Listen != "" {
 		s.admin = &http.Server{
-			Handler:           admin.New(admin.Options{State: s.state, Ready: s.ready.Load, Version: version}),
+			Handler:           admin.New(admin.Options{State: s.state, Ready: s.ready.Load, Version: version, Drain: s.drainServer}),
 			ReadHeaderTimeout: 10 * time.Second,
 			ReadTimeout:       30 * time.Second,
 			WriteTimeout:      60 * time.Second,
@@ -153,12 +153,13 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range s.pools {
 		p.Start()
 	}
-	served := make(chan error, 1)
-	go func() { served <- s.front.Serve(s.listener) }()
 	watched := make(chan error, 1)
 	if s.admin != nil {
 		go func() { watched <- s.admin.Serve(s.adminListener) }()
 	}
+	s.awaitServers(ctx)
+	served := make(chan error, 1)
+	go func() { served <- s.front.Serve(s.listener) }()
 	s.ready.Store(true)
 	s.log.Info("listening", "address", s.Addr(), "admin", s.AdminAddr())
 	var err error
@@ -174,6 +175,22 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.drain(served))
 }
 
+// maxFirst bounds how long the servers' names and first checks are waited for.
+const maxFirst = 10 * time.Second
+
+// awaitServers waits, before the first request, until the servers' names were
+// looked up once, and, where that is wanted, the servers were checked once.
+// Clients that connect meanwhile wait in the listener's queue.
+func (s *Server) awaitServers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, maxFirst)
+	defer cancel()
+	for name, p := range s.pools {
+		if err := p.First(ctx, s.cfg.Upstreams[name].HealthCheck.WaitForFirstCheck); errors.Is(err, context.DeadlineExceeded) {
+			s.log.Warn("not every server was checked before the first request", "upstream", name, "waited", maxFirst.String())
+		}
+	}
+}
+
 // Close frees a server that was not run.
 func (s *Server) Close() error {
 	var errs []error
@@ -184,6 +201,12 @@ func (s *Server) Close() error {
 		errs = append(errs, s.adminListener.Close())
 	}
 	return errors.Join(append(errs, s.release(context.Background()))...)
+}
+
+// drainServer keeps new requests away from one server of an upstream.
+func (s *Server) drainServer(upstream, server string, on bool) bool {
+	p := s.pools[upstream]
+	return p != nil && p.Drain(server, on)
 }
 
 // state is what the admin surface shows.

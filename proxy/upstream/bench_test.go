@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // bulk answers every request head with answer, as cheaply as a server can.
@@ -71,7 +72,7 @@ func exchangeOnce(tb testing.TB, p *Pool, ctx context.Context, req *Request, buf
 
 // BenchmarkQuiet is the look at a kept connection before it is used.
 func BenchmarkQuiet(b *testing.B) {
-	s := &server{address: newOrigin(b, (*peer).hold).addr(), maxConns: 1}
+	s := newServer(serverOptions{address: newOrigin(b, (*peer).hold).addr(), connectTimeout: time.Minute, maxConnections: 1})
 	c, _, err := s.take(b.Context(), false)
 	if err != nil {
 		b.Fatal(err)

@@ -80,5 +80,7 @@ func (b *body) end(err error) {
 	default:
 		b.err = b.x.blame(bodyKind(err), false, err)
 	}
+	b.x.judge(b.err)
 	b.x.finish(errors.Is(b.err, io.EOF))
+	b.x.server.leave()
 }

@@ -8,19 +8,75 @@ import (
 	"time"
 )
 
-// conn is one connection to a server. Its timeouts bound the silence between
-// two reads or two writes, not the whole message. One goroutine reads and one
-// writes; interrupt may be called by any.
+// conn is one connection to a server, in plain text or, where secure is there,
+// over TLS. One goroutine reads and one writes; interrupt may be called by any.
 type conn struct {
-	net.Conn
-	raw         syscall.RawConn
-	peek        func(fd uintptr) // c.look, bound once
-	silent      bool             // what peek saw
-	read, write deadline
-	cut         atomic.Bool // interrupted
+	socket
+	secure *secure
 	// idleSince is when the connection was last given back, zero while it has
 	// served no request.
 	idleSince time.Time
+}
+
+func newConn(nc net.Conn) (*conn, error) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("not a socket")
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{socket: socket{Conn: nc, raw: raw}}
+	c.peek = c.look
+	return c, nil
+}
+
+// Read implements net.Conn. Over TLS, io.EOF is an end that the peer declared
+// (RFC 8446, section 6.1); any other is io.ErrUnexpectedEOF.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.secure != nil {
+		return c.secure.Read(p)
+	}
+	return c.socket.Read(p)
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.secure != nil {
+		return c.secure.Write(p)
+	}
+	return c.socket.Write(p)
+}
+
+// Close implements net.Conn. It does not wait for the peer, and must not be
+// called while another goroutine reads or writes.
+func (c *conn) Close() error {
+	if c.secure != nil {
+		return c.secure.Close()
+	}
+	return c.socket.Close()
+}
+
+// quiet reports whether the peer has neither closed the connection nor sent
+// anything unasked, so that the next bytes will belong to the next request. A
+// deadline that has passed does not matter to it.
+func (c *conn) quiet() bool {
+	if c.secure != nil {
+		return c.secure.quiet()
+	}
+	return c.socket.quiet()
+}
+
+// socket is a connection whose timeouts bound the silence between two reads or
+// two writes, not the whole message.
+type socket struct {
+	net.Conn
+	raw         syscall.RawConn
+	peek        func(fd uintptr) // look, bound once
+	silent      bool             // what peek saw
+	read, write deadline
+	cut         atomic.Bool // interrupted
 }
 
 // deadline is one direction's rolling deadline.
@@ -32,38 +88,24 @@ type deadline struct {
 // longAgo is a deadline that ends every read and write at once.
 var longAgo = time.Unix(1, 0)
 
-func newConn(nc net.Conn) (*conn, error) {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return nil, errors.New("not a socket")
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	c := &conn{Conn: nc, raw: raw}
-	c.peek = c.look
-	return c, nil
-}
-
 // Read implements net.Conn.
-func (c *conn) Read(p []byte) (int, error) {
-	if now, due := c.read.due(); due {
-		if err := c.SetReadDeadline(now.Add(c.read.timeout)); err != nil {
+func (s *socket) Read(p []byte) (int, error) {
+	if now, due := s.read.due(); due {
+		if err := s.SetReadDeadline(now.Add(s.read.timeout)); err != nil {
 			return 0, err
 		}
 	}
-	return c.Conn.Read(p)
+	return s.Conn.Read(p)
 }
 
 // Write implements net.Conn.
-func (c *conn) Write(p []byte) (int, error) {
-	if now, due := c.write.due(); due {
-		if err := c.SetWriteDeadline(now.Add(c.write.timeout)); err != nil {
+func (s *socket) Write(p []byte) (int, error) {
+	if now, due := s.write.due(); due {
+		if err := s.SetWriteDeadline(now.Add(s.write.timeout)); err != nil {
 			return 0, err
 		}
 	}
-	return c.Conn.Write(p)
+	return s.Conn.Write(p)
 }
 
 // due reports whether the deadline must move on, which is not more often than
@@ -80,40 +122,38 @@ func (d *deadline) due() (now time.Time, due bool) {
 }
 
 // SetDeadline implements net.Conn.
-func (c *conn) SetDeadline(t time.Time) error { return c.heed(c.Conn.SetDeadline(t)) }
+func (s *socket) SetDeadline(t time.Time) error { return s.heed(s.Conn.SetDeadline(t)) }
 
 // SetReadDeadline implements net.Conn.
-func (c *conn) SetReadDeadline(t time.Time) error { return c.heed(c.Conn.SetReadDeadline(t)) }
+func (s *socket) SetReadDeadline(t time.Time) error { return s.heed(s.Conn.SetReadDeadline(t)) }
 
 // SetWriteDeadline implements net.Conn.
-func (c *conn) SetWriteDeadline(t time.Time) error { return c.heed(c.Conn.SetWriteDeadline(t)) }
+func (s *socket) SetWriteDeadline(t time.Time) error { return s.heed(s.Conn.SetWriteDeadline(t)) }
 
 // heed repeats an interruption that a deadline set at the same moment may have
 // undone.
-func (c *conn) heed(err error) error {
-	if c.cut.Load() {
-		return c.Conn.SetDeadline(longAgo)
+func (s *socket) heed(err error) error {
+	if s.cut.Load() {
+		return s.Conn.SetDeadline(longAgo)
 	}
 	return err
 }
 
 // interrupt ends every read and write, now and later.
-func (c *conn) interrupt() {
-	c.cut.Store(true)
+func (s *socket) interrupt() {
+	s.cut.Store(true)
 	// An error means that the connection is closed, which is as good.
-	_ = c.Conn.SetDeadline(longAgo)
+	_ = s.Conn.SetDeadline(longAgo)
 }
 
-// quiet reports whether the peer has neither closed the connection nor sent
-// anything unasked, so that the next bytes will belong to the next request. A
-// deadline that has passed does not matter to it.
-func (c *conn) quiet() bool {
-	c.silent = false
-	return c.raw.Control(c.peek) == nil && c.silent
+// quiet reports whether nothing arrived, the end neither.
+func (s *socket) quiet() bool {
+	s.silent = false
+	return s.raw.Control(s.peek) == nil && s.silent
 }
 
-func (c *conn) look(fd uintptr) {
+func (s *socket) look(fd uintptr) {
 	var probe [1]byte
 	_, _, err := syscall.Recvfrom(int(fd), probe[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	c.silent = errors.Is(err, syscall.EAGAIN)
+	s.silent = errors.Is(err, syscall.EAGAIN)
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,15 @@ const (
 	Refused
 	// ConnectTimeout: the connection did not open in time.
 	ConnectTimeout
-	// ConnectionLimit: the server's connections are all in use.
+	// TLSCertificate: the server's certificate could not be verified.
+	TLSCertificate
+	// TLSAlert: the server refused the TLS handshake by an alert, or what it was
+	// shown in it, such as our certificate.
+	TLSAlert
+	// TLSProtocol: TLS with the server failed in another way.
+	TLSProtocol
+	// ConnectionLimit: the server has as many requests as it may, and its queue
+	// was full, or none ended in time.
 	ConnectionLimit
 	// Terminated: the connection ended before a response head.
 	Terminated
@@ -58,6 +67,9 @@ var kindNames = [kinds]string{
 	Unroutable:        "destination_ip_unroutable",
 	Refused:           "connection_refused",
 	ConnectTimeout:    "connection_timeout",
+	TLSCertificate:    "tls_certificate_error",
+	TLSAlert:          "tls_alert_received",
+	TLSProtocol:       "tls_protocol_error",
 	ConnectionLimit:   "connection_limit_reached",
 	Terminated:        "connection_terminated",
 	ReadTimeout:       "connection_read_timeout",
@@ -98,23 +110,57 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// errNoConnection says that a server has as many connections as it may.
-var errNoConnection = errors.New("all connections are in use")
+// handshakeError marks a failure of the TLS handshake.
+type handshakeError struct{ error }
+
+func (e handshakeError) Unwrap() error { return e.error }
 
 // connectKind names a failure to get a connection.
 func connectKind(err error) Kind {
 	var dns *net.DNSError
 	switch {
-	case errors.Is(err, errNoConnection):
-		return ConnectionLimit
 	case errors.As(err, &dns):
 		return NameError
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return Refused
 	case isTimeout(err):
 		return ConnectTimeout
+	case isHangUp(err):
+		return Terminated
+	case errors.As(err, new(handshakeError)):
+		return handshakeKind(err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Refused
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EAGAIN):
+		// A Unix socket that nobody has made, or whose queue is full.
+		return Refused
 	}
 	return Unroutable
+}
+
+// handshakeKind names a failure of the TLS handshake.
+func handshakeKind(err error) Kind {
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		return TLSCertificate
+	}
+	if kind, ok := tlsKind(err); ok {
+		return kind
+	}
+	return TLSProtocol
+}
+
+// tlsKind names a failure that TLS itself reported on an open connection.
+func tlsKind(err error) (Kind, bool) {
+	var op *net.OpError
+	switch {
+	case errors.As(err, new(tls.RecordHeaderError)):
+		return TLSProtocol, true
+	case !errors.As(err, &op):
+		return 0, false
+	case op.Op == "remote error": // so crypto/tls calls an alert that it received
+		return TLSAlert, true
+	case op.Op == "local error": // and one that it sent
+		return TLSProtocol, true
+	}
+	return 0, false
 }
 
 // headKind names a failure on the way to the response head.
@@ -126,6 +172,9 @@ func headKind(err error) Kind {
 		return Protocol
 	case isTimeout(err):
 		return ReadTimeout
+	}
+	if kind, ok := tlsKind(err); ok {
+		return kind
 	}
 	return Terminated
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,10 +45,12 @@ func (r *Response) Arrived() int64 {
 	return b.arrived()
 }
 
-// timeouts bound one exchange.
-type timeouts struct {
+// terms are what one exchange is held to.
+type terms struct {
 	response    time.Duration // from the end of the request to the response head
 	read, write time.Duration // silence between two reads or writes of a body
+	failures    []int         // statuses that count as failures of the server
+	movable     bool          // another server may be asked in its place
 }
 
 // buffers are the pool's reusable buffers.
@@ -69,33 +72,43 @@ func newBuffers(maxHead int) *buffers {
 // finish, exactly once, which returns what it borrowed. What the response
 // consists of is part of it, so that it takes one allocation.
 type exchange struct {
-	ctx     context.Context
-	server  *server
-	conn    *conn
-	reader  *bufio.Reader
-	bufs    *buffers
-	limits  timeouts
-	req     *Request
-	unhook  func() bool // takes the context's hold off the connection; nil: it has none
-	upload  *upload     // nil where the request has no body
-	persist bool        // the connection may serve another request
-	resp    Response
-	body    body
+	ctx        context.Context
+	server     *server
+	conn       *conn
+	reader     *bufio.Reader
+	bufs       *buffers
+	limits     terms
+	req        *Request
+	began      time.Time
+	took       time.Duration // until the head was there
+	prev, next *exchange     // of those that wait for the server's head
+	abandoned  bool          // meanwhile
+	failed     bool          // by its status
+	unhook     func() bool   // takes the context's hold off the connection; nil: it has none
+	release    func()        // called at the end; nil: nothing is
+	upload     *upload       // nil where the request has no body
+	persist    bool          // the connection may serve another request
+	resp       Response
+	body       body
 }
 
-// start sends req to s and reads up to the response's final head. reused says
-// whether the connection had served a request before; fresh asks for one that
-// has not.
-func start(ctx context.Context, s *server, b *buffers, t timeouts, req *Request, fresh bool) (resp *Response, reused bool, err error) {
-	x := &exchange{ctx: ctx, server: s, bufs: b, limits: t, req: req}
-	s.inFlight.Add(1)
+// start sends req to s, which the caller has entered, and reads up to the
+// response's final head, on a connection that has served no request before where
+// fresh is set. stale says that it failed because a kept connection had ended,
+// which says nothing of the server, and that req may be sent to it again. The
+// end of the response's body leaves the server; where start fails, that is for
+// the caller to do.
+func start(ctx context.Context, s *server, b *buffers, t terms, req *Request, fresh bool) (resp *Response, stale bool, err error) {
+	x := &exchange{ctx: ctx, server: s, bufs: b, limits: t, req: req, began: time.Now()}
 	s.requests.Add(1)
+	var reused bool
 	if err = ctx.Err(); err == nil {
 		x.conn, reused, err = s.take(ctx, fresh)
 	}
 	if err != nil {
-		s.inFlight.Add(-1)
-		return nil, false, x.blame(connectKind(err), true, err)
+		err = x.blame(connectKind(err), true, err)
+		x.judge(err)
+		return nil, false, err
 	}
 	x.reader = b.readers.Get().(*bufio.Reader)
 	x.reader.Reset(x.conn)
@@ -103,10 +116,13 @@ func start(ctx context.Context, s *server, b *buffers, t timeouts, req *Request,
 		x.unhook = context.AfterFunc(ctx, x.conn.interrupt)
 	}
 	if err = x.run(); err != nil {
+		if stale = reused && isHangUp(err) && isResendable(req, err); !stale {
+			x.judge(err)
+		}
 		x.finish(false)
-		return nil, reused, err
+		return nil, stale, err
 	}
-	return &x.resp, reused, nil
+	return &x.resp, false, nil
 }
 
 // run writes the request, reads the response head and opens the body.
@@ -117,7 +133,11 @@ func (x *exchange) run() error {
 	if x.req.hasBody() {
 		x.upload = startUpload(x.conn, x.bufs, x.req, x.limits)
 	}
+	x.server.await(x)
 	head, err := readFinalHead(x.reader, x.req.Interim)
+	if !x.server.arrived(x) {
+		return x.blame(Terminated, false, errAbandoned)
+	}
 	if err == nil && head.Status == 304 && !x.req.isConditional() {
 		err = fmt.Errorf("%w: 304 to a request without conditions", wire.ErrHead)
 	}
@@ -132,6 +152,7 @@ func (x *exchange) run() error {
 		x.upload.headArrived()
 	}
 	x.conn.read = deadline{timeout: x.limits.read}
+	x.took, x.failed = time.Since(x.began), slices.Contains(x.limits.failures, head.Status)
 	x.persist = persists(head, length)
 	x.resp = Response{Status: head.Status, Fields: head.Fields, Length: length, Body: &x.body, Server: x.server.id}
 	x.body.open(x, length)
@@ -188,13 +209,12 @@ func persists(head wire.ResponseHead, length int64) bool {
 func (x *exchange) blame(kind Kind, unsent bool, err error) error {
 	if x.ctx.Err() != nil {
 		kind, err = Canceled, context.Cause(x.ctx)
-	} else if x.upload != nil {
+	} else if x.upload != nil && !x.abandoned {
 		if k, why := x.upload.failure(); why != nil {
 			kind, err = k, why
 		}
 	}
-	x.server.failures[kind].Add(1)
-	return &Error{Kind: kind, Server: x.server.id, Unsent: unsent, Err: err}
+	return x.server.failed(kind, unsent, err)
 }
 
 // finish ends the exchange. The connection is kept only where the response is
@@ -214,5 +234,7 @@ func (x *exchange) finish(complete bool) {
 	}
 	x.reader.Reset(nil)
 	x.bufs.readers.Put(x.reader)
-	x.server.inFlight.Add(-1)
+	if x.release != nil {
+		x.release()
+	}
 }

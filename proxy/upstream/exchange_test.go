@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -96,7 +97,7 @@ func TestAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newOrigin(t, tt.script)
 			p := pool(t, func(o *Options) {
-				o.Attempts = 1
+				o.Retry.Attempts = 1
 				switch ReadTimeout {
 				case tt.head:
 					o.ResponseTimeout = 50 * time.Millisecond
@@ -373,7 +374,17 @@ func TestConnectKinds(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ETIMEDOUT)}, ConnectTimeout},
 		{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, ConnectTimeout},
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, Unroutable},
-		{errNoConnection, ConnectionLimit},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENOENT)}, Refused},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EAGAIN)}, Refused},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNRESET)}, Terminated},
+		{handshakeError{context.DeadlineExceeded}, ConnectTimeout},
+		{handshakeError{io.EOF}, Terminated},
+		{handshakeError{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}}, Terminated},
+		{handshakeError{&tls.CertificateVerificationError{Err: errors.New("x509: expired")}}, TLSCertificate},
+		{handshakeError{&net.OpError{Op: "remote error", Err: tls.AlertError(40)}}, TLSAlert},
+		{handshakeError{&net.OpError{Op: "local error", Err: tls.AlertError(40)}}, TLSProtocol},
+		{handshakeError{tls.RecordHeaderError{}}, TLSProtocol},
+		{handshakeError{errors.New("tls: server selected unsupported protocol version 301")}, TLSProtocol},
 	} {
 		if got := connectKind(tt.err); got != tt.want {
 			t.Errorf("%v: got %v, want %v", tt.err, got, tt.want)

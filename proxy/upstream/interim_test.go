@@ -50,7 +50,7 @@ func TestInterim(t *testing.T) {
 				}
 				got += fmt.Sprintf("%d %s; ", status, strings.Join(lines, ", "))
 			}
-			_, body, err := roundTrip(t.Context(), pool(t, func(o *Options) { o.Attempts = 1 }, o.addr()), req)
+			_, body, err := roundTrip(t.Context(), pool(t, func(o *Options) { o.Retry.Attempts = 1 }, o.addr()), req)
 			if tt.failure != none {
 				wantKind(t, err, tt.failure)
 			} else if err != nil || body != "x" {

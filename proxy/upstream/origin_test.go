@@ -3,6 +3,7 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ringfence/proxy/upstream/discover"
 	"ringfence/proxy/wire"
 )
 
@@ -33,9 +35,9 @@ type origin struct {
 	ended    chan struct{} // closed when the test ends
 }
 
-// peer is the origin's end of a connection.
+// peer is the origin's end of a connection, which may be TLS.
 type peer struct {
-	*net.TCPConn
+	net.Conn
 	o *origin
 	r *bufio.Reader
 	n int // which connection of the origin it is, from 1
@@ -52,10 +54,19 @@ type request struct {
 // the connection behind it.
 func newOrigin(t testing.TB, script func(*peer)) *origin {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return newOriginOn(t, listen(t, "tcp", "127.0.0.1:0"), script)
+}
+
+func listen(t testing.TB, network, address string) net.Listener {
+	t.Helper()
+	ln, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ln
+}
+
+func newOriginOn(t testing.TB, ln net.Listener, script func(*peer)) *origin {
 	o := &origin{ln: ln, ended: make(chan struct{})}
 	o.peers.Go(func() {
 		for {
@@ -63,7 +74,7 @@ func newOrigin(t testing.TB, script func(*peer)) *origin {
 			if err != nil {
 				return
 			}
-			p := &peer{TCPConn: c.(*net.TCPConn), o: o, r: bufio.NewReader(c), n: int(o.accepted.Add(1))}
+			p := &peer{Conn: c, o: o, r: bufio.NewReader(c), n: int(o.accepted.Add(1))}
 			o.mu.Lock()
 			o.open = append(o.open, c)
 			o.mu.Unlock()
@@ -108,15 +119,26 @@ func (p *peer) request() (request, bool) {
 	return request{r.Method, r.RequestURI, string(body), r.Header, err}, true
 }
 
-func (p *peer) send(s string) { _, _ = io.WriteString(p.TCPConn, s) }
+func (p *peer) send(s string) { _, _ = io.WriteString(p.Conn, s) }
 
 // hold keeps the connection until the other side closes it.
-func (p *peer) hold() { _, _ = io.Copy(io.Discard, p.TCPConn) }
+func (p *peer) hold() { _, _ = io.Copy(io.Discard, p.Conn) }
+
+// socket is the connection under TLS, or the connection.
+func (p *peer) socket() net.Conn {
+	if c, ok := p.Conn.(*tls.Conn); ok {
+		return c.NetConn()
+	}
+	return p.Conn
+}
+
+// CloseWrite ends what the peer sends, and under TLS without a word.
+func (p *peer) CloseWrite() error { return p.socket().(*net.TCPConn).CloseWrite() }
 
 // reset ends the connection with a RST.
 func (p *peer) reset() {
-	_ = p.SetLinger(0)
-	_ = p.Close()
+	_ = p.socket().(*net.TCPConn).SetLinger(0)
+	_ = p.socket().Close()
 }
 
 // always answers every request with the same bytes.
@@ -142,10 +164,12 @@ func pool(t testing.TB, change func(*Options), addrs ...string) *Pool {
 	t.Helper()
 	o := Options{
 		Name: "test", ConnectTimeout: time.Minute, ResponseTimeout: time.Minute, ReadTimeout: time.Minute,
-		WriteTimeout: time.Minute, MaxHeadSize: 16 << 10, IdleTimeout: time.Minute, MaxConnections: 100, Attempts: 3,
+		WriteTimeout: time.Minute, MaxHeadSize: 16 << 10, IdleTimeout: time.Minute, MaxIdle: 100, MaxConnections: 100,
+		QueueSize: 100, QueueTimeout: time.Minute,
+		Retry: Retry{Attempts: 3, Connect: true, Reset: true, BudgetMin: 100},
 	}
 	for i, a := range addrs {
-		o.Servers = append(o.Servers, Server{ID: string(rune('a' + i)), Address: a, Weight: 1})
+		o.Discover.Entries = append(o.Discover.Entries, discover.Entry{ID: string(rune('a' + i)), Address: a, Weight: 1})
 	}
 	if change != nil {
 		change(&o)

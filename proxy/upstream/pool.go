@@ -1,52 +1,56 @@
 // Package upstream carries one request to a pool of servers and survives the
-// failures on the way. A pool places each request on its ring, leaves out the
-// members that health checks have ejected, keeps connections alive, and moves
-// on along the ring's walk where that is safe.
+// failures on the way. A pool keeps up with the names, the health and the load
+// of its servers, places each request on one of them, keeps connections alive,
+// and moves on along the request's walk where that is safe.
 package upstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"ringfence/health"
-	"ringfence/ring"
+	"ringfence/proxy/upstream/discover"
 )
 
-// Balance is the way in which keys are placed on members.
-type Balance uint8
-
-// The ways to balance.
-const (
-	// Hash places the caller's hash by weighted rejection hashing.
-	Hash Balance = iota
-	// Ketama places the request target as nginx's consistent hash does.
-	Ketama
-)
-
-// Server is one member of a pool.
-type Server struct {
-	// ID is the member's identity on the ring and in logs and metrics.
-	ID string
-	// Address is its host:port.
-	Address string
-	// Weight is its share of the keys, 0 to 65535; with 0 it gets none.
-	Weight int
-}
-
-// Options describe a pool. All of them are required, but for Check and Log.
+// Options describe a pool. A field whose zero value means something says so; the
+// others are required.
 type Options struct {
 	Name    string
 	Balance Balance
-	Servers []Server
-	// Check is the active health check, nil for none: then no member is ever
-	// ejected.
-	Check *health.Check
+	// BalanceFactor bounds the load of a member, where requests are placed by
+	// their keys: 1 + BalanceFactor times its share of what is in flight. 0: no
+	// bound.
+	BalanceFactor float64
+	// Discover says what the servers are. OnChange and OnError are the pool's.
+	Discover discover.Options
+	// TLS is how servers are spoken to; nil: in plain text.
+	TLS *TLSOptions
+	// Check is the active health check, nil for none; Ejection is the passive
+	// one, the zero value being none; see [health.Options] for these and for
+	// SlowStart.
+	Check     *health.Check
+	Ejection  health.Ejection
+	SlowStart time.Duration
+	// FailureStatuses are the answers that count as failures of a server.
+	FailureStatuses []int
+	// PanicPercent is the percentage of members fit below which health is
+	// disregarded; with 0 it is only where none is.
+	PanicPercent int
+	// Retry says what is sent again.
+	Retry Retry
+	// HedgePercentile, from 1 to 99, sends a GET that has waited longer than
+	// this percentile of the latest answers to a second member, too, even where
+	// Retry.Attempts is 1. It is told of no interim responses: the one answer may
+	// be another server's. 0: never.
+	HedgePercentile int
+	// Concurrency bounds the requests in flight to all servers by a limit that
+	// is learnt from their latency; nil: there is none.
+	Concurrency *health.Limits
 	// ConnectTimeout bounds the opening of a connection.
 	ConnectTimeout time.Duration
 	// ResponseTimeout bounds the wait from the end of a request to the head of
@@ -60,35 +64,50 @@ type Options struct {
 	// larger one is a failure, [HeadTooLarge]. It is also the size of the read
 	// buffer of a response under way. At least 256.
 	MaxHeadSize int
-	// IdleTimeout is how long an unused connection is kept.
+	// IdleTimeout is how long an unused connection is kept, and MaxIdle how many
+	// of them each server has at most.
 	IdleTimeout time.Duration
-	// MaxConnections bounds the connections to each server.
-	MaxConnections int
-	// Attempts bounds how many members a request is tried on.
-	Attempts int
-	// Log is told when a member is ejected or restored. Default: nothing is
-	// logged.
+	MaxIdle     int
+	// MaxConnections bounds the connections to each server, and MaxRequests the
+	// requests to one that has no bound of its own.
+	MaxConnections, MaxRequests int
+	// QueueSize bounds the requests that wait for a server which has all that it
+	// may have, and QueueTimeout the wait of each. With a QueueSize of 0 none
+	// waits.
+	QueueSize    int
+	QueueTimeout time.Duration
+	// Log is told when a member's standing changes, and when a name cannot be
+	// looked up. Default: nothing is logged.
 	Log *slog.Logger
 }
 
 // Pool is a set of servers that answer for one another. Its methods may be
 // called concurrently.
 type Pool struct {
-	name     string
-	balance  Balance
-	attempts int
-	limits   timeouts
-	servers  []*server
-	bufs     *buffers
-	log      *slog.Logger
+	o         Options
+	limits    terms
+	bufs      *buffers
+	log       *slog.Logger
+	group     *health.Group
+	names     *discover.Discovery
+	limiter   *health.Limiter // nil: none
+	latencies *latencies      // nil: nothing is hedged
+	server    serverOptions   // of all servers
+	turns     turns
 
-	all     *ring.Ring                // every member that has weight
-	live    atomic.Pointer[ring.Ring] // all, without the ejected members
-	monitor *health.Monitor           // nil without checks
-	panics  atomic.Uint64             // requests sent although every member was ejected
+	set    atomic.Pointer[set]
+	mu     sync.Mutex // held while set is replaced
+	budget budget
 
-	stop   context.CancelFunc
-	reaper sync.WaitGroup
+	counts counts
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// counts are the pool's own, beside those of its servers.
+type counts struct {
+	panics, retried, hedged, spread, shed atomic.Uint64
 }
 
 // minHead is the least that Options.MaxHeadSize may be.
@@ -96,93 +115,215 @@ const minHead = 256
 
 // New builds a pool that does nothing yet: no goroutine, no connection.
 func New(o Options) (*Pool, error) {
-	if o.MaxHeadSize < minHead {
-		return nil, fmt.Errorf("upstream %s: response heads of %d bytes are too small, at least %d are needed",
-			o.Name, o.MaxHeadSize, minHead)
-	}
-	members := make([]ring.Member, len(o.Servers))
-	for i, s := range o.Servers {
-		members[i] = ring.Member{ID: s.ID, Weight: s.Weight}
-	}
-	build := ring.New
-	if o.Balance == Ketama {
-		build = ring.NewKetama
-		for i, s := range o.Servers {
-			members[i].ID = s.Address
-		}
-	}
-	all, err := build(members)
+	p, err := build(o)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", o.Name, err)
-	}
-	p := &Pool{
-		name: o.Name, balance: o.Balance, attempts: o.Attempts, all: all, log: o.Log, bufs: newBuffers(o.MaxHeadSize),
-		limits: timeouts{response: o.ResponseTimeout, read: o.ReadTimeout, write: o.WriteTimeout},
-	}
-	if p.log == nil {
-		p.log = slog.New(slog.DiscardHandler)
-	}
-	p.live.Store(all)
-	for _, s := range o.Servers {
-		p.servers = append(p.servers, &server{
-			id: s.ID, address: s.Address, maxConns: o.MaxConnections, idleTimeout: o.IdleTimeout,
-			dialer: net.Dialer{Timeout: o.ConnectTimeout},
-		})
-	}
-	if o.Check != nil {
-		if err := p.watch(*o.Check); err != nil {
-			return nil, fmt.Errorf("upstream %s: %w", o.Name, err)
-		}
 	}
 	return p, nil
 }
 
-// watch prepares the health checks.
-func (p *Pool) watch(check health.Check) (err error) {
-	targets := make([]health.Target, len(p.servers))
-	place := make(map[string]int, len(p.servers))
-	for i, s := range p.servers {
-		targets[i] = health.Target{ID: s.id, Address: s.address}
-		place[s.id] = i
+func build(o Options) (p *Pool, err error) {
+	if o.MaxHeadSize < minHead {
+		return nil, fmt.Errorf("response heads of %d bytes are too small, at least %d are needed", o.MaxHeadSize, minHead)
 	}
-	factors := make([]float64, len(p.servers))
-	for i := range factors {
-		factors[i] = 1
+	if o.Retry.Attempts < 1 || o.Retry.Attempts > maxAttempts {
+		return nil, fmt.Errorf("%d attempts are not within 1 to %d", o.Retry.Attempts, maxAttempts)
 	}
-	p.monitor, err = health.New(health.Config{Check: check, Targets: targets, OnChange: func(e health.Event) {
-		factors[place[e.Target.ID]] = 0
-		if e.Up {
-			factors[place[e.Target.ID]] = 1
+	p = &Pool{
+		o: o, log: o.Log, bufs: newBuffers(o.MaxHeadSize),
+		limits: terms{response: o.ResponseTimeout, read: o.ReadTimeout, write: o.WriteTimeout, failures: o.FailureStatuses},
+		budget: budget{part: o.Retry.Budget, least: o.Retry.BudgetMin},
+		server: serverOptions{
+			connectTimeout: o.ConnectTimeout, idleTimeout: o.IdleTimeout, maxIdle: o.MaxIdle,
+			maxConnections: o.MaxConnections, maxRequests: o.MaxRequests, queueSize: o.QueueSize, queueTimeout: o.QueueTimeout,
+		},
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	p.log = p.log.With("upstream", o.Name)
+	if o.TLS != nil {
+		if p.server.tls, err = newTLS(*o.TLS); err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
 		}
-		p.live.Store(p.all.WithFactors(factors))
-		p.report(e)
-	}})
-	return err
+	}
+	if o.HedgePercentile > 0 {
+		p.latencies = &latencies{share: float64(o.HedgePercentile) / 100}
+	}
+	if o.Concurrency != nil {
+		if p.limiter, err = health.NewLimiter(*o.Concurrency); err != nil {
+			return nil, err
+		}
+	}
+	o.Discover.OnChange = p.update
+	o.Discover.OnError = func(err error) { p.log.Warn("servers are not up to date", "error", err) }
+	if p.names, err = discover.New(o.Discover); err != nil {
+		return nil, err
+	}
+	return p, p.begin()
 }
 
-// report logs a change of one member, and that the last one is gone.
-func (p *Pool) report(e health.Event) {
-	log := p.log.With("upstream", p.name, "server", e.Target.ID)
-	if e.Up {
-		log.Info("server restored", "reason", e.Reason, "checks", e.Count)
+// begin builds the first set.
+func (p *Pool) begin() (err error) {
+	members := p.membersOf(p.names.Servers())
+	var check *health.Check
+	if p.o.Check != nil {
+		c := *p.o.Check
+		switch c.Kind {
+		case health.HTTPS, health.TLS:
+			c.TLS = p.server.tls
+		case health.HTTP, health.TCP:
+		}
+		check = &c
+	}
+	p.group, err = health.NewGroup(health.Options{
+		Check: check, Ejection: p.o.Ejection, SlowStart: p.o.SlowStart,
+		OnChange: p.adopt, OnEvent: p.report,
+	}, targetsOf(members))
+	if err != nil {
+		return err
+	}
+	s, err := newSet(p.o.Balance, members)
+	if err != nil {
+		return err
+	}
+	states := p.group.Shares()
+	s.bind(states)
+	p.set.Store(s.with(states, p.o.PanicPercent))
+	return nil
+}
+
+func targetsOf(members []member) []health.Target {
+	targets := make([]health.Target, len(members))
+	for i, m := range members {
+		targets[i] = health.Target{ID: m.id, Address: m.address, Host: m.options.name, Drained: m.weight == 0}
+	}
+	return targets
+}
+
+// membersOf gives the members that servers stand for. A server that was there
+// before, with the same address and bounds, keeps its connections and counts.
+func (p *Pool) membersOf(servers []discover.Server) []member {
+	old := make(map[string]*server)
+	if s := p.set.Load(); s != nil {
+		for _, m := range s.members {
+			old[m.id] = m.server
+		}
+	}
+	members := make([]member, len(servers))
+	for i, d := range servers {
+		o := p.server
+		o.id, o.address, o.name = d.ID, d.Address, d.Host
+		if d.MaxRequests > 0 {
+			o.maxRequests = d.MaxRequests
+		}
+		s := old[d.ID]
+		if s == nil || !s.is(o) {
+			s = newServer(o)
+		}
+		members[i] = member{server: s, weight: d.Weight, backup: d.Backup}
+	}
+	return members
+}
+
+// update replaces the members. Requests in flight on those that go end there.
+func (p *Pool) update(servers []discover.Server) {
+	members := p.membersOf(servers)
+	s, err := newSet(p.o.Balance, members)
+	if err != nil {
+		p.log.Warn("the servers found cannot be used, those of before stay", "error", err)
 		return
 	}
-	log.Warn("server ejected", "reason", e.Reason, "checks", e.Count)
-	w := p.live.Load().Walk(0)
-	if _, left := w.Next(); !left {
-		log.Error("every server of the upstream is down: requests are sent to them all the same")
+	if err := p.group.Set(targetsOf(members)); err != nil {
+		p.log.Warn("the servers found cannot be used, those of before stay", "error", err)
+		return
+	}
+	p.mu.Lock()
+	was := p.set.Load()
+	states := p.group.Shares()
+	s.bind(states)
+	p.install(s.with(states, p.o.PanicPercent))
+	p.mu.Unlock()
+	for _, m := range was.members {
+		if !slices.ContainsFunc(members, func(n member) bool { return n.server == m.server }) {
+			p.log.Info("server gone", "server", m.id)
+			m.close()
+		}
+	}
+	p.log.Info("servers changed", "servers", len(members))
+}
+
+// adopt takes over what health says of the members.
+func (p *Pool) adopt(states []health.Share) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.set.Load()
+	if len(states) != len(s.members) {
+		return // of a set that comes, or has gone
+	}
+	for i, m := range s.members {
+		if states[i].Member != m.health.Load() {
+			return
+		}
+	}
+	p.install(s.with(states, p.o.PanicPercent))
+}
+
+// install puts next in place. It is called with mu held. What servers know comes
+// first: no request of next may be abandoned for what was so before.
+func (p *Pool) install(next *set) {
+	for i, m := range next.members {
+		m.setDown(next.states[i].Standing == health.Down && !next.panics)
+	}
+	was := p.set.Swap(next)
+	if next.panics && !was.panics {
+		p.log.Error("too few servers are fit: health is disregarded")
+	}
+	if was.panics && !next.panics {
+		p.log.Info("enough servers are fit: health counts again")
 	}
 }
 
-// Start begins the health checks and the closing of idle connections. It is
-// called at most once, and before Close.
+// bind lets the members' servers report to health.
+func (s *set) bind(states []health.Share) {
+	for i, m := range s.members {
+		m.health.Store(states[i].Member)
+	}
+}
+
+// report logs a change of one member.
+func (p *Pool) report(e health.Event) {
+	log := p.log.With("server", e.Target.ID, "is", e.Is.String(), "was", e.Was.String(), "reason", e.Reason)
+	switch e.Is {
+	case health.Live, health.Unchecked:
+		log.Info("server restored")
+	case health.Drained:
+		log.Info("server drained")
+	case health.Ejected:
+		log.Warn("server ejected", "ejections", e.Ejections, "until", e.Until.Format(time.RFC3339))
+	case health.Down:
+		log.Warn("server ejected")
+	}
+}
+
+// Start begins to look names up, to check health and to close idle connections.
+// It is called at most once, and before Close.
 func (p *Pool) Start() {
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
-	if p.monitor != nil {
-		p.monitor.Start(ctx)
+	p.group.Start(ctx)
+	p.names.Start(ctx)
+	p.running.Go(func() { p.reap(ctx) })
+}
+
+// First waits until each name was looked up once and, where checks is set, each
+// server was checked once. The error says that ctx has ended before.
+func (p *Pool) First(ctx context.Context, checks bool) error {
+	p.names.First(ctx)
+	if !checks {
+		return ctx.Err()
 	}
-	p.reaper.Go(func() { p.reap(ctx) })
+	return p.group.First(ctx)
 }
 
 // Close ends what Start began, waits for it, and closes the idle connections;
@@ -192,84 +333,30 @@ func (p *Pool) Close() {
 	if p.stop != nil {
 		p.stop()
 	}
-	if p.monitor != nil {
-		p.monitor.Close()
-	}
-	p.reaper.Wait()
-	for _, s := range p.servers {
-		s.close()
+	p.names.Close()
+	p.group.Close()
+	p.running.Wait()
+	for _, m := range p.set.Load().members {
+		m.close()
 	}
 }
 
+// Drain keeps new requests away from a server, or no longer does; requests in
+// flight end. It says whether there is such a server.
+func (p *Pool) Drain(id string, on bool) bool { return p.group.Drain(id, on) }
+
 // reap closes connections that were idle for too long.
 func (p *Pool) reap(ctx context.Context) {
-	idle := p.servers[0].idleTimeout
-	tick := time.NewTicker(max(idle/4, time.Millisecond))
+	tick := time.NewTicker(max(p.o.IdleTimeout/4, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			for _, s := range p.servers {
-				s.closeIdle(now.Add(-idle))
+			for _, m := range p.set.Load().members {
+				m.reap(now)
 			}
 		}
 	}
-}
-
-// Do sends req to the member its key belongs to, and where that fails and it
-// is safe, to the next members of the walk (at most Options.Attempts in all). It
-// is safe where no byte of the request left, or where the connection ended
-// before a response head, the method is idempotent and there is no body. The
-// same rule gives a request that met a kept connection's end a new connection
-// to the same member, which is not counted as an attempt. Where every member is
-// ejected, health is disregarded. The error is an [*Error]. ctx ends the
-// exchange, its body included.
-func (p *Pool) Do(ctx context.Context, req *Request) (*Response, error) {
-	place := req.Hash
-	if p.balance == Ketama {
-		place = p.all.Hash([]byte(req.Target))
-	}
-	walk := p.live.Load().Walk(place)
-	m, ok := walk.Next()
-	if !ok {
-		p.panics.Add(1)
-		walk = p.all.Walk(place)
-		if m, ok = walk.Next(); !ok {
-			return nil, &Error{Kind: Unavailable, Unsent: true, Err: errors.New("no server of " + p.name + " has any weight")}
-		}
-	}
-	for n := 1; ; n++ {
-		resp, err := p.try(ctx, p.servers[m], req)
-		if err == nil {
-			resp.Attempts = n
-			return resp, nil
-		}
-		if n == p.attempts || !movable(req, err) {
-			return nil, err
-		}
-		if m, ok = walk.Next(); !ok {
-			return nil, err
-		}
-	}
-}
-
-// try sends req to one server, on a second connection where the first had been
-// idle and turned out to be closed.
-func (p *Pool) try(ctx context.Context, s *server, req *Request) (*Response, error) {
-	resp, reused, err := start(ctx, s, p.bufs, p.limits, req, false)
-	if err != nil && reused && movable(req, err) && isHangUp(err) {
-		resp, _, err = start(ctx, s, p.bufs, p.limits, req, true)
-	}
-	return resp, err
-}
-
-// movable reports whether a request that failed with err may be sent again.
-func movable(req *Request, err error) bool {
-	var e *Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	return e.Unsent && e.Kind != Canceled || e.Kind == Terminated && req.isRepeatable()
 }

@@ -15,18 +15,19 @@ import (
 	"time"
 
 	"ringfence/health"
+	"ringfence/proxy/upstream/discover"
 	"ringfence/proxy/wire"
 )
 
-// order is the servers' ids in the order of the walk of hash 0.
-func order(p *Pool) string {
+// walkOf is the servers' ids in the order of the walk of hash 0.
+func walkOf(p *Pool) string {
 	var ids []byte
-	for w := p.all.Walk(0); ; {
+	for w := p.set.Load().all.Walk(0); ; {
 		m, ok := w.Next()
 		if !ok {
 			return string(ids)
 		}
-		ids = append(ids, p.servers[m].id...)
+		ids = append(ids, p.set.Load().members[m].id...)
 	}
 }
 
@@ -79,7 +80,7 @@ func TestWalk(t *testing.T) {
 			for i := range addrs {
 				addrs[i] = refused(t)
 			}
-			walk := order(pool(t, nil, addrs...))
+			walk := walkOf(pool(t, nil, addrs...))
 			for i, kind := range kinds {
 				if kind != absent {
 					addrs[walk[i]-'a'] = newOrigin(t, answers[kind]).addr()
@@ -128,7 +129,7 @@ func TestBodyArrivesAfterMoving(t *testing.T) {
 	})
 	p := pool(t, nil, refused(t), o.addr())
 	for hash := uint64(0); ; hash++ { // a key of the absent server
-		w := p.all.Walk(hash)
+		w := p.set.Load().all.Walk(hash)
 		if m, _ := w.Next(); m == 0 {
 			req := post(io.NopCloser(strings.NewReader("payload")), wire.Chunked)
 			req.Hash = hash
@@ -145,14 +146,14 @@ func TestBodyArrivesAfterMoving(t *testing.T) {
 
 func TestBusyServerPassesItsKeysOn(t *testing.T) {
 	a, b := newOrigin(t, always(text("hello"))), newOrigin(t, always(text("hello")))
-	p := pool(t, func(o *Options) { o.MaxConnections = 1 }, a.addr(), b.addr())
+	p := pool(t, func(o *Options) { o.MaxRequests = 1 }, a.addr(), b.addr())
 	first, err := p.Do(t.Context(), get("GET"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Body.Close()
 	second := mustGet(t, p, "hello")
-	if second.Server == first.Server || second.Attempts != 2 {
+	if second.Server == first.Server || second.Attempts != 1 {
 		t.Errorf("server %s after %s, %d attempts", second.Server, first.Server, second.Attempts)
 	}
 }
@@ -167,12 +168,12 @@ func TestConnectTimeout(t *testing.T) {
 }
 
 func TestNoServerHasWeight(t *testing.T) {
-	p := pool(t, func(o *Options) { o.Servers[0].Weight = 0 }, refused(t))
+	p := pool(t, func(o *Options) { o.Discover.Entries[0].Weight = 0 }, refused(t))
 	_, err := p.Do(t.Context(), get("GET"))
 	wantKind(t, err, Unavailable)
 }
 
-// TestPlacement: the hash decides, or, for ketama, the target.
+// TestPlacement: the hash decides, or the key.
 func TestPlacement(t *testing.T) {
 	for _, balance := range []Balance{Hash, Ketama} {
 		var addrs []string
@@ -183,7 +184,10 @@ func TestPlacement(t *testing.T) {
 		byHash, byTarget, used := map[uint64]string{}, map[string]string{}, map[string]bool{}
 		for i := range 90 {
 			req := get("GET")
-			req.Hash, req.Target = p.all.Hash([]byte{byte(i % 9)}), fmt.Sprintf("/%d", i%10)
+			req.Hash, req.Target = p.set.Load().all.Hash([]byte{byte(i % 9)}), fmt.Sprintf("/%d", i%10)
+			if balance == Ketama {
+				req.Key = req.Target
+			}
 			resp, _, err := roundTrip(t.Context(), p, req)
 			if err != nil {
 				t.Fatal(err)
@@ -253,22 +257,22 @@ func TestEjection(t *testing.T) {
 			}
 		})
 	}
-	owner := int(order(p)[0] - 'a')
+	owner := int(walkOf(p)[0] - 'a')
 	ask := func(want int) {
 		t.Helper()
-		if resp := mustGet(t, p, "hello"); resp.Server != p.servers[want].id || resp.Attempts != 1 {
-			t.Errorf("server %s answered at attempt %d, want %s", resp.Server, resp.Attempts, p.servers[want].id)
+		if resp := mustGet(t, p, "hello"); resp.Server != p.set.Load().members[want].id || resp.Attempts != 1 {
+			t.Errorf("server %s answered at attempt %d, want %s", resp.Server, resp.Attempts, p.set.Load().members[want].id)
 		}
 	}
 	ask(owner)
 	sick[owner].Store(true)
 	await("server ejected")
 	ask(1 - owner)
-	if st := p.Stats(); st.Servers[owner].Up || !st.Servers[1-owner].Up || st.Panics != 0 {
+	if st := p.Stats(); isUp(st, owner) || !isUp(st, 1-owner) || st.Panics != 0 {
 		t.Errorf("after an ejection: %+v", st)
 	}
 	sick[1-owner].Store(true)
-	await("every server of the upstream is down: requests are sent to them all the same")
+	await("too few servers are fit: health is disregarded")
 	ask(owner)
 	if st := p.Stats(); st.Panics != 1 {
 		t.Errorf("%d requests in spite of all, want 1", st.Panics)
@@ -279,21 +283,30 @@ func TestEjection(t *testing.T) {
 	sick[1-owner].Store(false)
 	await("server restored")
 	ask(owner)
-	if st := p.Stats(); !st.Servers[0].Up || !st.Servers[1].Up || st.Panics != 1 {
+	if st := p.Stats(); !isUp(st, 0) || !isUp(st, 1) || st.Panics != 1 {
 		t.Errorf("at the end: %+v", st)
 	}
 }
 
+func isUp(st Stats, i int) bool { return st.Servers[i].Health.Standing == health.Live }
+
 func TestNewRefuses(t *testing.T) {
 	for name, o := range map[string]Options{
-		"no servers": {Servers: []Server{}},
-		"same id":    {Servers: []Server{{ID: "a", Address: "h:1", Weight: 1}, {ID: "a", Address: "h:2", Weight: 1}}},
-		"bad check":  {Check: &health.Check{Path: "x"}},
-		"small head": {MaxHeadSize: minHead - 1},
+		"no servers":   {Discover: discover.Options{Entries: []discover.Entry{}}},
+		"bad address":  {Discover: discover.Options{Entries: []discover.Entry{{Address: "h"}}}},
+		"bad check":    {Check: &health.Check{Path: "x"}},
+		"small head":   {MaxHeadSize: minHead - 1},
+		"no attempts":  {Retry: Retry{Attempts: -1}},
+		"bad limits":   {Concurrency: &health.Limits{Min: -1}},
+		"bad ejection": {Ejection: health.Ejection{Consecutive: -1}},
+		"bad tls":      {TLS: &TLSOptions{CA: PEM{Text: []byte("x")}}},
 	} {
 		o.Name = "app"
-		if o.Servers == nil {
-			o.Servers = []Server{{ID: "a", Address: "h:1", Weight: 1}}
+		if o.Retry.Attempts == 0 {
+			o.Retry.Attempts = 1
+		}
+		if o.Discover.Entries == nil {
+			o.Discover.Entries = []discover.Entry{{ID: "a", Address: "h:1", Weight: 1}}
 		}
 		if o.MaxHeadSize == 0 {
 			o.MaxHeadSize = minHead

@@ -24,8 +24,13 @@ type Request struct {
 	Body io.ReadCloser
 	// Length is the body's length in bytes, or wire.Chunked.
 	Length int64
-	// Hash is the place of the request's key.
+	// Hash is where the request is placed, unless it has a Key: a uniform hash.
 	Hash uint64
+	// Key is what the request is placed by instead, "" for none.
+	Key string
+	// Alone says that the request must not be sent to two members at once, as
+	// the one that fills a key for a whole fleet must not.
+	Alone bool
 	// Interim is told of each interim response (RFC 9110, section 15.2) but 100
 	// and 101: status 102 to 199, and the fields as received, hop-by-hop ones
 	// included, which are valid during the call only. It is called in the
@@ -34,21 +39,12 @@ type Request struct {
 	// one give the answer. The wait for the final head goes on meanwhile. nil:
 	// interim responses are dropped.
 	Interim func(status int, fields wire.Fields)
+
+	kept []byte // the body, where it was read whole
 }
 
 // hasBody reports whether there is a body to be sent.
 func (r *Request) hasBody() bool { return r.Body != nil && r.Length != 0 }
-
-// isRepeatable reports whether the request may be sent again where its fate is
-// unknown: its method is idempotent (RFC 9110, section 9.2.2), and there is no
-// body, which would have been read.
-func (r *Request) isRepeatable() bool {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return !r.hasBody()
-	}
-	return false
-}
 
 // isConditional reports whether a 304 may answer the request.
 func (r *Request) isConditional() bool {

@@ -26,7 +26,7 @@ func TestKeptConnectionHasNoOldDeadline(t *testing.T) {
 	o := newOrigin(t, always(text("hello")))
 	p := pool(t, func(o *Options) { o.ResponseTimeout, o.ReadTimeout = 200*time.Millisecond, 200*time.Millisecond }, o.addr())
 	mustGet(t, p, "hello")
-	idle := p.servers[0].idle[0]
+	idle := p.set.Load().members[0].idle[0]
 	if err := idle.SetDeadline(longAgo); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func kept(t *testing.T, p *Pool, n int) {
 			t.Fatal(err)
 		}
 	}
-	if _, idle := p.servers[0].connections(); idle != n {
+	if _, idle := p.set.Load().members[0].connections(); idle != n {
 		t.Fatalf("%d connections kept, want %d", idle, n)
 	}
 }
@@ -154,7 +154,7 @@ func TestCanceledBefore(t *testing.T) {
 	cancel()
 	_, _, err := roundTrip(ctx, p, get("GET"))
 	wantKind(t, err, Canceled)
-	if _, idle := p.servers[0].connections(); idle != 1 {
+	if _, idle := p.set.Load().members[0].connections(); idle != 1 {
 		t.Error("it cost the kept connection")
 	}
 }
@@ -201,7 +201,7 @@ func TestProvablyUnsent(t *testing.T) {
 	})
 	p := pool(t, nil, o.addr())
 	mustGet(t, p, "hello")
-	if err := p.servers[0].idle[0].Conn.(*net.TCPConn).CloseWrite(); err != nil {
+	if err := p.set.Load().members[0].idle[0].Conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	req := &Request{Method: "POST", Target: "/", Body: io.NopCloser(strings.NewReader("body")), Length: 4}
@@ -224,7 +224,7 @@ func TestConnectionLimit(t *testing.T) {
 		p.send(text("hello"))
 		p.request() // and hang up on it
 	})
-	p := pool(t, func(o *Options) { o.MaxConnections, o.Attempts = 1, 1 }, o.addr())
+	p := pool(t, func(o *Options) { o.MaxConnections, o.QueueSize, o.Retry.Attempts = 1, 0, 1 }, o.addr())
 	resp, err := p.Do(t.Context(), get("GET"))
 	if err != nil {
 		t.Fatal(err)
@@ -257,12 +257,12 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	p.Close() // ends the reaper, which may still be counting
 }
 
-func TestCloseIdleKeepsTheYoung(t *testing.T) {
+func TestReapKeepsTheYoung(t *testing.T) {
 	o := newOrigin(t, always(text("hello")))
 	p := pool(t, nil, o.addr())
 	kept(t, p, 4)
-	s := p.servers[0]
-	s.closeIdle(s.idle[2].idleSince)
+	s := p.set.Load().members[0]
+	s.reap(s.idle[2].idleSince.Add(s.idleTimeout))
 	if open, idle := s.connections(); open != 2 || idle != 2 {
 		t.Errorf("%d open, %d idle; want the two youngest", open, idle)
 	}
@@ -291,7 +291,7 @@ func TestCloseDuringARequest(t *testing.T) {
 
 func TestInterruptedConnectionStaysSo(t *testing.T) {
 	o := newOrigin(t, (*peer).hold)
-	s := &server{address: o.addr(), maxConns: 1}
+	s := newServer(serverOptions{address: o.addr(), connectTimeout: time.Minute, maxConnections: 1})
 	c, _, err := s.take(context.Background(), false)
 	if err != nil {
 		t.Fatal(err)

@@ -2,41 +2,150 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ringfence/health"
 )
 
-// server is one member of a pool: its connections and its counters.
-type server struct {
-	id, address string
-	dialer      net.Dialer
-	maxConns    int
+// serverOptions describe one server. All of them are required, but for those
+// that say otherwise.
+type serverOptions struct {
+	// id is the server's identity in logs, metrics and errors.
+	id string
+	// address is host:port, or unix: and the path of a socket, or unix:@ and
+	// the name of an abstract one.
+	address string
+	// name is the host name that address was found under, which the server's
+	// certificate must show where tls has no name. Default: address's host, and
+	// localhost for a Unix socket.
+	name string
+	// tls is what newTLS gave, nil for plain text.
+	tls *tls.Config
+	// connectTimeout bounds the opening of a connection, the look-up of a name
+	// and the TLS handshake included.
+	connectTimeout time.Duration
+	// idleTimeout is how long an unused connection is kept; it may be a moment
+	// longer.
 	idleTimeout time.Duration
+	// maxIdle bounds the unused connections that are kept; 0: none is.
+	maxIdle int
+	// maxConnections bounds the connections, those unused included. At least 1.
+	maxConnections int
+	// maxRequests bounds the requests at one time. 0: maxConnections does, which
+	// does in any case.
+	maxRequests int
+	// queueSize bounds the requests that wait for others to end, 0: none does;
+	// queueTimeout bounds the wait of each.
+	queueSize    int
+	queueTimeout time.Duration
+}
 
-	mu     sync.Mutex
-	idle   []*conn // last used last; taken from the end
-	open   int     // connections in use and idle
-	closed bool
+// server is one member of a pool: its connections and its counters. Nothing of
+// it runs by itself: who has no use for it any more calls close, and the
+// requests that are inside, or wait, go on to their end.
+type server struct {
+	id, address    string
+	network, dest  string      // as net.Dial has them
+	tls            *tls.Config // nil: plain text
+	connectTimeout time.Duration
+	idleTimeout    time.Duration
+	maxIdle        int
+	maxConns       int
 
-	inFlight atomic.Int64
+	options serverOptions
+	gate    gate
+	health  atomic.Pointer[health.Member] // who is told of results
+	claim   float64                       // of turns, see there
+
+	mu      sync.Mutex
+	idle    []*conn // last used last; taken from the end
+	open    int     // connections in use and idle
+	waiting *exchange
+	down    bool // of waiting, see setDown
+	closed  bool
+
 	requests atomic.Uint64
 	failures [kinds]atomic.Uint64
 	reused   atomic.Uint64
 }
 
-// take returns a connection and whether it was used before. Unless fresh is
-// wanted, the most recently used idle one that is still quiet comes first.
-func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, err error) {
-	for {
-		c, err := s.takeIdle(fresh)
-		if err != nil {
-			return nil, false, err
+func newServer(o serverOptions) *server {
+	s := &server{
+		options: o, id: o.id, address: o.address, network: "tcp", dest: o.address,
+		connectTimeout: o.connectTimeout, idleTimeout: o.idleTimeout, maxIdle: o.maxIdle, maxConns: o.maxConnections,
+	}
+	if path, ok := strings.CutPrefix(o.address, "unix:"); ok {
+		s.network, s.dest = "unix", path
+	}
+	if o.tls != nil {
+		name := o.name
+		if name == "" {
+			name = hostOf(s.network, s.dest)
 		}
+		s.tls = tlsFor(o.tls, name)
+	}
+	limit := o.maxConnections
+	if o.maxRequests > 0 {
+		limit = min(limit, o.maxRequests)
+	}
+	s.gate = gate{limit: uint32(limit), size: uint32(o.queueSize), timeout: o.queueTimeout}
+	return s
+}
+
+// is reports whether the server is the one that o describes.
+func (s *server) is(o serverOptions) bool { return s.options == o }
+
+// hostOf returns the host of an address.
+func hostOf(network, address string) string {
+	if network == "unix" {
+		return "localhost"
+	}
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+// tryEnter takes a place for one request where there is one. Who got it must
+// leave, or have [start] succeed: then the response's body leaves at its end.
+func (s *server) tryEnter() bool { return s.gate.tryEnter() }
+
+// enter is tryEnter that waits in the server's queue. Its error is an [*Error]:
+// ConnectionLimit, or Canceled where the context ended.
+func (s *server) enter(ctx context.Context) error {
+	err := s.gate.enter(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return s.failed(Canceled, true, context.Cause(ctx))
+	}
+	return s.failed(ConnectionLimit, true, err)
+}
+
+// leave gives back the place of a request, to the first that waits for one.
+func (s *server) leave() { s.gate.leave() }
+
+// failed counts a failure and returns it as an [*Error].
+func (s *server) failed(kind Kind, unsent bool, err error) error {
+	s.failures[kind].Add(1)
+	return &Error{Kind: kind, Server: s.id, Unsent: unsent, Err: err}
+}
+
+// take returns a connection and whether it was used before, for a request that
+// has entered. Unless fresh is wanted, the most recently used idle one that is
+// still quiet comes first.
+func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, err error) {
+	for !fresh {
+		c := s.takeIdle()
 		if c == nil {
-			c, err := s.dial(ctx)
-			return c, false, err
+			break
 		}
 		if c.quiet() {
 			s.reused.Add(1)
@@ -44,39 +153,60 @@ func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, er
 		}
 		s.discard(c)
 	}
+	s.makeRoom()
+	if c, err = s.connect(ctx); err != nil {
+		s.mu.Lock()
+		s.open--
+		s.mu.Unlock()
+	}
+	return c, false, err
 }
 
-// takeIdle returns an idle connection unless a fresh one is wanted, or nil with
-// the right to open one.
-func (s *server) takeIdle(fresh bool) (*conn, error) {
+// takeIdle returns the idle connection that was used last, or nil.
+func (s *server) takeIdle() *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := len(s.idle); n > 0 && !fresh {
-		c := s.idle[n-1]
-		s.idle[n-1] = nil
-		s.idle = s.idle[:n-1]
-		return c, nil
+	n := len(s.idle)
+	if n == 0 {
+		return nil
 	}
-	if s.open >= s.maxConns {
-		return nil, errNoConnection
-	}
-	s.open++
-	return nil, nil
+	c := s.idle[n-1]
+	s.idle[n-1] = nil
+	s.idle = s.idle[:n-1]
+	return c
 }
 
-func (s *server) dial(ctx context.Context) (*conn, error) {
-	nc, err := s.dialer.DialContext(ctx, "tcp", s.address)
-	if err == nil {
-		var c *conn
-		if c, err = newConn(nc); err == nil {
-			return c, nil
-		}
-		_ = nc.Close()
-	}
+// makeRoom counts a connection that will be opened, and closes the oldest idle
+// one where it would be one too many. There is one then: the gate lets no more
+// requests in than there may be connections.
+func (s *server) makeRoom() {
 	s.mu.Lock()
-	s.open--
+	s.open++
+	var old []*conn
+	if s.open > s.maxConns {
+		old = s.drop(1)
+	}
 	s.mu.Unlock()
-	return nil, err
+	closeAll(old)
+}
+
+// connect opens a connection.
+func (s *server) connect(ctx context.Context) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.connectTimeout)
+	defer cancel()
+	nc, err := new(net.Dialer).DialContext(ctx, s.network, s.dest)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newConn(nc)
+	if err == nil && s.tls != nil {
+		err = c.startTLS(ctx, s.tls)
+	}
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // give takes a connection back that stands between two messages.
@@ -84,13 +214,14 @@ func (s *server) give(c *conn) {
 	c.read, c.write = deadline{}, deadline{}
 	c.idleSince = time.Now()
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		s.discard(c)
-		return
-	}
 	s.idle = append(s.idle, c)
+	most := s.maxIdle
+	if s.closed {
+		most = 0
+	}
+	old := s.drop(len(s.idle) - most)
 	s.mu.Unlock()
+	closeAll(old)
 }
 
 // discard closes a connection that cannot be used again.
@@ -102,30 +233,47 @@ func (s *server) discard(c *conn) {
 	s.mu.Unlock()
 }
 
-// closeIdle closes the idle connections that were last used before cutoff, or
-// all of them where cutoff is zero.
-func (s *server) closeIdle(cutoff time.Time) {
+// reap closes the connections that are idle at now for too long.
+func (s *server) reap(now time.Time) {
+	cutoff := now.Add(-s.idleTimeout)
 	s.mu.Lock()
-	n := len(s.idle)
-	if !cutoff.IsZero() {
-		for n = 0; n < len(s.idle) && s.idle[n].idleSince.Before(cutoff); n++ {
-		}
+	n := 0
+	for n < len(s.idle) && s.idle[n].idleSince.Before(cutoff) {
+		n++
 	}
-	old := append([]*conn(nil), s.idle[:n]...)
-	s.idle = append(s.idle[:0], s.idle[n:]...)
-	clear(s.idle[len(s.idle):cap(s.idle)])
+	old := s.drop(n)
 	s.mu.Unlock()
-	for _, c := range old {
-		s.discard(c)
-	}
+	closeAll(old)
 }
 
 // close closes the idle connections and lets no other become idle.
 func (s *server) close() {
 	s.mu.Lock()
 	s.closed = true
+	old := s.drop(len(s.idle))
 	s.mu.Unlock()
-	s.closeIdle(time.Time{})
+	closeAll(old)
+}
+
+// drop takes the n oldest connections out of the idle ones, those that are
+// there, for the caller to close once it has released mu. They count no more,
+// so that no request finds a place inside and none for its connection.
+func (s *server) drop(n int) []*conn {
+	n = min(n, len(s.idle))
+	if n <= 0 {
+		return nil
+	}
+	old := slices.Clone(s.idle[:n])
+	s.idle = slices.Delete(s.idle, 0, n)
+	s.open -= n
+	return old
+}
+
+func closeAll(conns []*conn) {
+	for _, c := range conns {
+		// The connection is gone either way.
+		_ = c.Close()
+	}
 }
 
 // connections returns how many connections are open and how many of them idle.

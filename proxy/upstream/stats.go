@@ -1,18 +1,28 @@
 package upstream
 
-import "ringfence/health"
+import (
+	"ringfence/health"
+	"ringfence/proxy/upstream/discover"
+)
 
 // ServerStats is a view of one server at a moment.
 type ServerStats struct {
-	Server
-	// Up is false while health checks keep the server out.
-	Up bool
-	// Check is what the health checks know; zero without checks.
-	Check health.Status
-	// InFlight counts the exchanges under way; Open and Idle the connections.
-	InFlight, Open, Idle int
+	// ID, Address, Weight and Backup are the server's own.
+	ID, Address string
+	Weight      int
+	Backup      bool
+	// Health is what is known of it.
+	Health health.Status
+	// Share is the part of its weight that it gets requests for now.
+	Share float64
+	// InFlight counts the requests to it, Queued those that wait for one of
+	// these to end; Open and Idle the connections.
+	InFlight, Queued, Open, Idle int
 	// Requests counts the exchanges begun, Reused those on a kept connection.
 	Requests, Reused uint64
+	// Waited counts the requests that were queued, QueueFull those that found no
+	// place in the queue, and QueueLate those that waited in vain.
+	Waited, QueueFull, QueueLate uint64
 	// Failures counts what went wrong, by kind.
 	Failures map[Kind]uint64
 }
@@ -21,39 +31,59 @@ type ServerStats struct {
 type Stats struct {
 	Name    string
 	Servers []ServerStats
-	// Panics counts the requests that were sent although every member was
-	// ejected.
-	Panics uint64
+	// Panicking says that health is disregarded, since too few members are fit;
+	// Panics counts the requests since New that were sent all the same.
+	Panicking bool
+	Panics    uint64
+	// Retries and Hedges count the requests sent to one more member, and
+	// OutOfBudget those that the budget did not allow.
+	Retries, Hedges, OutOfBudget uint64
+	// Spread counts how often a member was passed over for being over its share
+	// of the load.
+	Spread uint64
+	// Limit is what adaptive concurrency allows at once, 0 without it; Shed
+	// counts the requests beyond.
+	Limit int
+	Shed  uint64
+	// Discovery counts the look-ups of names.
+	Discovery discover.Stats
 }
 
 // Stats returns the pool's state and counters. It takes no lock that a request
 // holds for long.
 func (p *Pool) Stats() Stats {
-	st := Stats{Name: p.name, Panics: p.panics.Load()}
-	var checks []health.Status
-	if p.monitor != nil {
-		checks = p.monitor.Snapshot()
+	s := p.set.Load()
+	st := Stats{
+		Name: p.o.Name, Panicking: s.panics, Panics: p.counts.panics.Load(),
+		Retries: p.counts.retried.Load(), Hedges: p.counts.hedged.Load(), OutOfBudget: p.budget.refused.Load(),
+		Spread: p.counts.spread.Load(), Shed: p.counts.shed.Load(), Discovery: p.names.Stats(),
 	}
-	for i, s := range p.servers {
+	if p.limiter != nil {
+		st.Limit = p.limiter.Snapshot().Limit
+	}
+	states := make(map[string]health.Status)
+	for _, h := range p.group.Snapshot() {
+		states[h.Target.ID] = h
+	}
+	for i, m := range s.members {
 		view := ServerStats{
-			Server:   Server{ID: s.id, Address: s.address, Weight: p.all.Members()[i].Weight},
-			Up:       true,
-			InFlight: int(s.inFlight.Load()),
-			Requests: s.requests.Load(),
-			Reused:   s.reused.Load(),
+			ID: m.id, Address: m.address, Weight: m.weight, Backup: m.backup,
+			Health: states[m.id], Share: s.factors[i],
+			InFlight: m.gate.inFlight(), Queued: m.gate.queued(),
+			Requests: m.requests.Load(), Reused: m.reused.Load(),
+			Waited: m.gate.waited.Load(), QueueFull: m.gate.full.Load(), QueueLate: m.gate.late.Load(),
 			Failures: make(map[Kind]uint64),
 		}
-		view.Open, view.Idle = s.connections()
-		for k := range s.failures {
-			if n := s.failures[k].Load(); n > 0 {
+		view.Open, view.Idle = m.connections()
+		for k := range m.failures {
+			if n := m.failures[k].Load(); n > 0 {
 				view.Failures[Kind(k)] = n
 			}
-		}
-		if checks != nil {
-			view.Check = checks[i]
-			view.Up = checks[i].Up()
 		}
 		st.Servers = append(st.Servers, view)
 	}
 	return st
 }
+
+// Name is the pool's name.
+func (p *Pool) Name() string { return p.o.Name }

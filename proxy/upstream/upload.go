@@ -38,7 +38,7 @@ type upload struct {
 
 // startUpload sends req's body on c. While it goes on, the server may take its
 // time to answer; once all of it is sent, it has t.response.
-func startUpload(c *conn, b *buffers, req *Request, t timeouts) *upload {
+func startUpload(c *conn, b *buffers, req *Request, t terms) *upload {
 	u := &upload{conn: c, body: req.Body, done: make(chan struct{})}
 	// An error means that the connection is closed: the read says so.
 	_ = c.SetReadDeadline(time.Time{})

@@ -1,0 +1,29 @@
+package proxy
+
+import (
+	"net"
+	"testing"
+
+	"ringfence/proxy/wire"
+)
+
+func TestPlaceBy(t *testing.T) {
+	tg := target{raw: "/a/b?x=1&na%6De=v%20w", path: "/a/b", query: "?x=1&na%6De=v%20w"}
+	fields := wire.Fields{{Name: "x-tenant", Value: "blue"}, {Name: "cookie", Value: "a=1; sid=77"}}
+	client := &net.TCPAddr{IP: net.ParseIP("192.0.2.7"), Port: 5000}
+	for by, want := range map[string]string{
+		"key": "", "uri": tg.raw, "path": "/a/b", "client": "192.0.2.7",
+		"header:X-Tenant": "blue", "header:Absent": "", "cookie:sid": "77", "cookie:x": "",
+		"query:x": "1", "query:name": "v w", "query:y": "",
+	} {
+		p, err := ParsePlaceBy(by)
+		if got := p.of(tg, fields, client); err != nil || got != want {
+			t.Errorf("%s: %q, %v", by, got, err)
+		}
+	}
+	for _, s := range []string{"", "Key", "header:", "header:a b", "cookie:", "query:", "host"} {
+		if p, err := ParsePlaceBy(s); err == nil {
+			t.Errorf("%q was accepted as %+v", s, p)
+		}
+	}
+}
