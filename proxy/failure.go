@@ -25,8 +25,11 @@ type failure struct {
 func failureOf(err error) failure {
 	var up *upstream.Error
 	switch {
+	case errors.As(err, &up) && up.Kind == upstream.ConnectTimeout:
+		// It is a deadline exceeded as well, of the connection alone.
+		return upstreamFailure(up.Kind)
 	case errors.Is(err, singleflight.ErrLeadTime), errors.Is(err, context.DeadlineExceeded):
-		// It comes first: the exchange that it broke off has an error, too.
+		// It comes before the rest: the exchange that it broke off has an error, too.
 		return failure{504, "http_response_timeout", "the upstream did not answer in time"}
 	case errors.As(err, &up) && up.Kind != upstream.Canceled:
 		return upstreamFailure(up.Kind)

@@ -55,14 +55,21 @@ type setup struct {
 	top      string           // further lines at the top level
 	upstream string           // further lines of the upstream, such as "attempts: 1"
 	route    string           // further entries of the route, such as "cache: off"
-	origins  []*origin.Origin // the servers, whose ids are their names
+	origins  []*origin.Origin // servers, whose ids are their names
+	servers  []string         // further servers, such as "{address: 'unix:/run/app', id: a}"
 }
 
 func (s setup) yaml() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nadmin: {listen: '127.0.0.1:0'}\n%s\nupstreams:\n  app:\n    servers:\n", s.top)
+	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nadmin: {listen: '127.0.0.1:0'}\n%s\nupstreams:\n  app:\n", s.top)
+	if len(s.origins)+len(s.servers) > 0 {
+		b.WriteString("    servers:\n")
+	}
 	for _, o := range s.origins {
 		fmt.Fprintf(&b, "      - {address: '%s', id: %s}\n", o.Addr(), o.Name())
+	}
+	for _, server := range s.servers {
+		fmt.Fprintf(&b, "      - %s\n", server)
 	}
 	for line := range strings.Lines(s.upstream) {
 		fmt.Fprintf(&b, "    %s\n", strings.TrimSpace(line))
@@ -258,12 +265,35 @@ type status struct {
 	}
 	Upstreams []struct {
 		Name    string
-		Servers []struct {
-			ID       string
-			Standing string
-			Requests int
+		Limit   int
+		Servers []serverStatus
+	}
+}
+
+type serverStatus struct {
+	ID           string
+	Standing     string
+	Reason       string
+	Since, Until time.Time
+	Ejections    int
+	Share        float64
+	LastCheck    string `json:"last_check"`
+	InFlight     int    `json:"in_flight"`
+	Queued       int
+	Idle         int `json:"idle_connections"`
+	Requests     int
+}
+
+// server returns the server of an id, or nothing.
+func (s status) server(id string) serverStatus {
+	for _, u := range s.Upstreams {
+		for _, srv := range u.Servers {
+			if srv.ID == id {
+				return srv
+			}
 		}
 	}
+	return serverStatus{}
 }
 
 // forwarded counts the requests that the store did not answer.
