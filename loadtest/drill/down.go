@@ -140,7 +140,8 @@ var serverFlapping = Drill{
 		}
 		began := time.Now()
 		from := b.now()
-		for range 10 {
+		const kills = 10
+		for range kills {
 			it.kill()
 			if err := pause(ctx, time.Second); err != nil {
 				return err
@@ -155,7 +156,8 @@ var serverFlapping = Drill{
 		to := b.now()
 		all := shots(b.end())
 		f.kept(all)
-		f.lostAtMost("clients without an answer", all, 0)
+		// Whose head is on its way to the client cannot be asked for again.
+		f.lostAtMost("clients without a whole answer: one for each time it is killed", all, kills)
 		most := 0.0
 		for at := from; at < to; at += time.Second {
 			second := all.during(span{at, at + time.Second})

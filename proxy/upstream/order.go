@@ -131,9 +131,7 @@ func (o *order) enter(ctx context.Context) (*server, error) {
 	if s, ok := o.enterIfRoom(); ok {
 		return s, nil
 	}
-	if !o.crowded {
-		o.crowded, o.passed, o.walk = true, 0, o.start
-	}
+	o.crowd()
 	for {
 		m, ok := o.step()
 		if !ok {
@@ -145,6 +143,28 @@ func (o *order) enter(ctx context.Context) (*server, error) {
 		}
 	}
 }
+
+// enterNow is enter for a request that has an answer, if a bad one, and does not
+// wait for a better one: where none has room, one that may have it over its share
+// of the load will do.
+func (o *order) enterNow() (*server, bool) {
+	if s, ok := o.enterIfRoom(); ok {
+		return s, true
+	}
+	o.crowd()
+	for {
+		m, ok := o.step()
+		if !ok {
+			return nil, false
+		}
+		if !o.hasAsked(m) && o.set.members[m].tryEnter() {
+			return o.take(m), true
+		}
+	}
+}
+
+// crowd goes back to the first member, room or not.
+func (o *order) crowd() { o.crowded, o.passed, o.walk = true, 0, o.start }
 
 // enterIfRoom is enter for a request that would rather not wait.
 func (o *order) enterIfRoom() (*server, bool) {

@@ -143,7 +143,7 @@ func (p *Pool) retry(ctx context.Context, o *order, req *Request, r result) (res
 		}
 		defer p.budget.give()
 	}
-	s, ok := o.enterIfRoom()
+	s, ok := o.enterNow()
 	if !ok && r.resp == nil {
 		var err error
 		s, err = o.enter(ctx)

@@ -301,3 +301,27 @@ func TestKeepBodyThatBreaks(t *testing.T) {
 		t.Errorf("%d requests, %d in flight", st.Requests, p.limiter.Snapshot().InFlight)
 	}
 }
+
+// TestRetryBeyondTheBound: a bad answer is not passed on because the others have
+// their share of the load already, but nobody queues for a better one.
+func TestRetryBeyondTheBound(t *testing.T) {
+	for name, tt := range map[string]struct {
+		limit, asked int
+	}{"over its share": {10, 2}, "full": {2, 1}} {
+		t.Run(name, func(t *testing.T) {
+			p, walk := inWalk(t, func(o *Options) {
+				o.BalanceFactor, o.MaxRequests = 0.05, tt.limit
+				o.Retry.Statuses = []int{503}
+			}, always("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), echo)
+			other := p.set.Load().members[walk[1]-'a'].server
+			for range 2 {
+				other.gate.tryEnter()
+				defer other.leave()
+			}
+			resp, _, err := roundTrip(t.Context(), p, get("GET"))
+			if err != nil || resp.Attempts != tt.asked {
+				t.Errorf("%v, %+v", err, resp)
+			}
+		})
+	}
+}
