@@ -107,9 +107,7 @@ func TestFleet(t *testing.T) {
 	fleet[0].get("/late")
 	fleet[0].stored(2)
 	fleet[0].idle() // the engine has the end of it, too
-	// What was filled a moment ago may count as filled while the request waited:
-	// how long the engine's answer was on its way is not known.
-	<-time.After(100 * time.Millisecond)
+	later()
 	if r := fleet[1].get("/late"); r.status != 200 || !r.says("hit") || !r.says("detail=shared") || r.header.Get("ETag") != `"1"` {
 		t.Errorf("a later miss: %d %v", r.status, r.header)
 	}
@@ -230,6 +228,7 @@ func TestFleetIsLeftAlone(t *testing.T) {
 	}
 	fleet[0].get("/mixed", "Cookie: a=1")
 	fleet[0].idle()
+	later()
 	for i, s := range fleet {
 		if r := s.get("/mixed"); r.body != "ours" || i == 0 && !r.says("stored") || i == 1 && !r.says("detail=shared") {
 			t.Errorf("instance %d: %s", i, r)
@@ -347,3 +346,7 @@ func FuzzHeadOfFleet(f *testing.F) {
 		}
 	})
 }
+
+// later lets a moment pass. What was filled just now may count as filled while a
+// request waited: how long the engine's answer was on its way is not known.
+func later() { <-time.After(100 * time.Millisecond) }
