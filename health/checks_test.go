@@ -398,7 +398,7 @@ func TestGroupOverLoopback(t *testing.T) {
 }
 
 func BenchmarkSnapshot(b *testing.B) {
-	g, err := NewGroup(Options{Ejection: DefaultEjection()}, targets(100))
+	g, err := NewGroup(Options{Ejection: usual()}, targets(100))
 	if err != nil {
 		b.Fatal(err)
 	}

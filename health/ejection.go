@@ -16,8 +16,9 @@ import (
 // member again, for longer.
 //
 // The zero Ejection ejects nobody. Each of the first three fields turns a rule
-// on, with 0 it is off; [DefaultEjection] has them at their usual values. In the
-// other fields 0 means the default.
+// on, with 0 it is off; usual are 5 failures in a row and 25 % of the requests: a
+// server that fails more of them costs more in retries than the keys that move
+// when it goes. In the other fields 0 means the default.
 //
 // An ejected member stays out for its time even if its active checks are good. A
 // check asks for one path and is answered by whatever is left of the server, and
@@ -40,8 +41,8 @@ type Ejection struct {
 	// LatencyFactor, above 1, is how many times the median of the other live
 	// members' median latencies a member's own may be. Both sides need
 	// MinRequests served, and there have to be two others at least. Only the
-	// operator knows whether the members do the same work, so it is not among
-	// the defaults.
+	// operator knows whether the members do the same work, so it is not
+	// usual.
 	LatencyFactor float64
 
 	// MinRequests is how many requests in the window make a percentage or a
@@ -58,14 +59,6 @@ type Ejection struct {
 	// ejected at once, checked or not; one may be in any case, but never the
 	// last live one. A member that is due stays until there is room. 30.
 	MaxEjected int
-}
-
-// DefaultEjection returns the rules that suit most services, with every default
-// spelt out: 5 failures in a row, or 25 % of at least 100 requests in 10 s. A
-// server that fails a quarter of its requests in a way that means a broken
-// gateway costs more in retries than the keys that move when it goes.
-func DefaultEjection() Ejection {
-	return Ejection{Consecutive: 5, FailurePercent: 25}.withDefaults()
 }
 
 func (e Ejection) withDefaults() Ejection {

@@ -15,7 +15,7 @@ func TestEjectionNamesEveryFault(t *testing.T) {
 		wants []string
 	}{
 		{Ejection{}, nil},
-		{DefaultEjection(), nil},
+		{usual(), nil},
 		{Ejection{Consecutive: 1, Base: time.Hour}, nil},
 		{Ejection{Consecutive: -1, FailurePercent: 101, LatencyFactor: 1, MinRequests: -1},
 			[]string{"consecutive failures -1", "failure percentage 101", "latency factor 1", "-1 requests"}},
@@ -88,7 +88,7 @@ func TestHasRoom(t *testing.T) {
 }
 
 func TestBanGrowsAndIsForgotten(t *testing.T) {
-	e := DefaultEjection()
+	e := usual()
 	now := time.Unix(1e9, 0)
 	var b ban
 	for _, tt := range []struct {

@@ -17,7 +17,7 @@ import (
 func TestEjectionAndTrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []Event
-		g := start(t, Options{Ejection: DefaultEjection(), OnEvent: func(e Event) { events = append(events, e) }}, 3)
+		g := start(t, Options{Ejection: usual(), OnEvent: func(e Event) { events = append(events, e) }}, 3)
 		m := of(t, g, "s0")
 		report(m, "----+----")
 		expect(t, g, "four in a row", "live/1 live/1 live/1")

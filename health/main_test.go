@@ -129,3 +129,6 @@ func expect(t *testing.T, g *Group, when, want string) {
 		t.Errorf("%s: got %q, want %q", when, got, want)
 	}
 }
+
+// usual is the ejection of most services.
+func usual() Ejection { return Ejection{Consecutive: 5, FailurePercent: 25}.withDefaults() }

@@ -54,7 +54,7 @@ func BenchmarkReport(b *testing.B) {
 }
 
 func BenchmarkTurn(b *testing.B) {
-	g, err := NewGroup(Options{Ejection: DefaultEjection()}, targets(100))
+	g, err := NewGroup(Options{Ejection: usual()}, targets(100))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func TestFlappingServerIsKeptOut(t *testing.T) {
 		up := func() bool { return time.Since(began)/time.Second%2 == 0 }
 		g := start(t, Options{
 			Check:    &Check{},
-			Ejection: DefaultEjection(), SlowStart: 10 * time.Second,
+			Ejection: usual(), SlowStart: 10 * time.Second,
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 				if address == "s0.example:80" && !up() {
 					return refuse(ctx, network, address)
