@@ -58,10 +58,11 @@ fuzz:
 		done; \
 	done
 
-# What the tests need beside Go: a C compiler for the race detector, and
-# redis-server, the engine that a fleet shares.
+# What the tests need beside Go: a C compiler for the race detector,
+# redis-server, the engine that a fleet shares, and nginx, a server whose TLS is
+# not Go's.
 deps:
-	@.ci/deps gcc redis-server
+	@.ci/deps gcc nginx redis-server
 
 clean:
 	rm -rf bin

@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// The tests with a clock run in bubbles of testing/synctest. A Sleep there passes
+// virtual time, at once and exactly, and waits for nothing that could come late.
+
 func TestMembersAreLiveBeforeTheFirstCheck(t *testing.T) {
 	g := create(t, Options{Check: &Check{}}, 2)
 	for i, s := range g.Snapshot() {

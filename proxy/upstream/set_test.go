@@ -31,7 +31,7 @@ func TestFactors(t *testing.T) {
 		{"RL", 50, "1f", false},                   //
 		{"RDD", 50, "fff", true},                  //
 		{"LX", 50, "f0", false},                   // what is drained counts on neither side
-		{"LXXX", 50, "f000", false},               //
+		{"LXXX", 50, "f000", false},               // however many
 		{"DX", 50, "f0", true},                    // and gets nothing even then
 		{"XX", 50, "00", false},                   // nothing is known against them
 		{"LZ", 50, "f0", false},                   //

@@ -13,7 +13,7 @@ type ServerStats struct {
 	Backup      bool
 	// Health is what is known of it.
 	Health health.Status
-	// Share is the part of its weight that it gets requests for now.
+	// Share is the part of its weight that it gets requests for, 0 to 1.
 	Share float64
 	// InFlight counts the requests to it, Queued those that wait for one of
 	// these to end; Open and Idle the connections.
