@@ -3,7 +3,6 @@ package main_test
 import (
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -42,16 +41,7 @@ func TestBalance(t *testing.T) {
 					break
 				}
 			}
-			for _, l := range r.Failed() {
-				t.Errorf("%s: %s, want %s", l.What, l.Got, l.Want)
-			}
-			if t.Failed() || testing.Verbose() {
-				var all strings.Builder
-				if _, err := r.WriteTo(&all); err != nil {
-					t.Error(err)
-				}
-				t.Logf("%s:\n%s", d.About, all.String())
-			}
+			tell(t, d, r)
 		})
 	}
 }

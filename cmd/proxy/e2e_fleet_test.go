@@ -29,16 +29,23 @@ func TestFleet(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			for _, l := range r.Failed() {
-				t.Errorf("%s: %s, want %s", l.What, l.Got, l.Want)
-			}
-			if t.Failed() || testing.Verbose() {
-				var all strings.Builder
-				if _, err := r.WriteTo(&all); err != nil {
-					t.Error(err)
-				}
-				t.Logf("%s:\n%s", d.About, all.String())
-			}
+			tell(t, d, r)
 		})
+	}
+}
+
+// tell fails the test for each requirement of a drill that was not met, and then
+// shows them all.
+func tell(t *testing.T, d drill.Drill, r drill.Report) {
+	t.Helper()
+	for _, l := range r.Failed() {
+		t.Errorf("%s: %s, want %s", l.What, l.Got, l.Want)
+	}
+	if t.Failed() || testing.Verbose() {
+		var all strings.Builder
+		if _, err := r.WriteTo(&all); err != nil {
+			t.Error(err)
+		}
+		t.Logf("%s:\n%s", d.About, all.String())
 	}
 }
