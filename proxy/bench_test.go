@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/cache"
+	"ringfence/proxy/edge"
 )
 
 // loopConn is a connection whose peer sends one request n times and reads
@@ -58,11 +59,11 @@ const missRequest = "GET /static/000000000?v=3 HTTP/1.1\r\nHost: www.example.com
 	"Accept-Language: en-US,en;q=0.5\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0)\r\nCookie: a=1; b=2\r\n\r\n"
 
 // serveLoop lets s answer benchRequest n times on one connection.
-func serveLoop(tb testing.TB, s *fasthttp.Server, n int) *loopConn {
+func serveLoop(tb testing.TB, s server, n int) *loopConn {
 	return serveRequests(tb, s, benchRequest, n)
 }
 
-func serveRequests(tb testing.TB, s *fasthttp.Server, request string, n int) *loopConn {
+func serveRequests(tb testing.TB, s server, request string, n int) *loopConn {
 	c := &loopConn{request: []byte(request), left: n}
 	if err := s.ServeConn(c); err != nil {
 		tb.Fatal(err)
@@ -119,7 +120,7 @@ func (x hit) request() string {
 
 // server is a proxy that answers the request by the hit, with a body of that
 // many bytes where it has a whole one.
-func (x hit) server(tb testing.TB, size int) *fasthttp.Server {
+func (x hit) server(tb testing.TB, size int) server {
 	var asked atomic.Int64
 	held := make(chan struct{})
 	addr := serveOn(tb, &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
@@ -161,7 +162,8 @@ func (x hit) server(tb testing.TB, size int) *fasthttp.Server {
 // bareServer is fasthttp answering the same body without a proxy.
 func bareServer(size int) *fasthttp.Server {
 	body := []byte(strings.Repeat("x", size))
-	s := testFront(nil)
+	s := edge.NewServer(nil, nil)
+	s.ReadBufferSize = 16 << 10
 	s.Handler = func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("Cache-Control", "max-age=3600")
 		ctx.Response.Header.Set("ETag", `"1"`)

@@ -1,28 +1,29 @@
 package proxy
 
 import (
-	"bytes"
 	"io"
 	"math/rand/v2"
-	"net"
 	"time"
 	"unsafe"
 
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/cache"
+	"ringfence/proxy/edge"
 	"ringfence/proxy/wire"
 )
 
 // call is the work space of one request. What it points to lives no longer
 // than the handler's call: all strings are views of the connection's buffers.
 type call struct {
-	h     *Handler
-	ctx   *fasthttp.RequestCtx
-	count *stripe
-	now   time.Time
+	h      *Handler
+	ctx    *fasthttp.RequestCtx // for the answer
+	client edge.Client
+	req    *edge.Request
+	count  *stripe
+	now    time.Time
 
-	fields wire.Fields // as received
+	fields wire.Fields // as received, without what a Connection line nominates
 	method string
 	target target
 	route  *Route
@@ -32,15 +33,21 @@ type call struct {
 
 	src       io.ReadCloser // where the answer's body comes from, until a stream takes it over
 	streaming bool          // a stream has taken over the accounting
-	body      *requestBody  // nil until something may read it
+	waiting   bool          // it counts among the requests that memory cannot answer
+	body      *edge.Body    // nil until something may read it
 	text      []byte
 	query     []byte // the canonical query, where the route has rules for it
 	heads     headReader
 	forward   wire.Fields
+	kept      wire.Fields // room for fields where they are not all
 }
 
-func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx, now time.Time) {
-	c.h, c.ctx, c.now = h, ctx, now
+// begin counts the request.
+func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
+	c.h, c.ctx = h, ctx
+	c.client = ctx.Conn().(edge.Client)
+	c.req = c.client.Request()
+	c.now = c.req.Time
 	c.count = &h.counts[ctx.ConnID()%stripes]
 	c.count.inFlight.Add(1)
 }
@@ -56,10 +63,10 @@ func (c *call) release() {
 
 // reset drops what the call points to and keeps its buffers.
 func (c *call) reset() {
-	clear(c.fields)
+	clear(c.kept)
 	clear(c.forward)
 	*c = call{
-		fields: c.fields[:0], forward: c.forward[:0], text: c.text[:0], query: c.query[:0], heads: c.heads,
+		kept: c.kept[:0], forward: c.forward[:0], text: c.text[:0], query: c.query[:0], heads: c.heads,
 		key: keys{bytes: c.key.bytes[:0], name: c.key.name[:0]},
 	}
 }
@@ -84,6 +91,29 @@ func (c *call) serve() {
 		return
 	}
 	c.answer(firstLook)
+}
+
+// enter counts the request among those that memory cannot answer. Where there are
+// too many it answers, and reports false.
+func (c *call) enter(why cache.Reason) bool {
+	if c.waiting {
+		return true
+	}
+	if c.h.waiting.Add(1) > int64(c.h.opts.MaxRequests) {
+		c.h.waiting.Add(-1)
+		c.sayFailureOrStale(errBusy, why)
+		return false
+	}
+	c.waiting = true
+	return true
+}
+
+// leave ends the accounting of a request.
+func (h *Handler) leave(count *stripe, waiting bool) {
+	count.inFlight.Add(-1)
+	if waiting {
+		h.waiting.Add(-1)
+	}
 }
 
 // look says how often a request has looked for its variant. A fill may tell it
@@ -132,50 +162,30 @@ func (c *call) fetch(why cache.Reason, l look) {
 	}
 }
 
-// parse reads the request's fields and target. It answers a status and a
-// reason where they are malformed.
+// parse reads what the request is for. It answers a status and a reason where
+// that is not clear, or where the request was not read at all.
 func (c *call) parse() (status int, why string) {
-	hdr := &c.ctx.Request.Header
-	c.method = view(hdr.Method())
-	raw := hdr.RawHeaders()
-	var err error
-	if c.fields, err = wire.ParseFields(c.fields, view(raw)); err != nil {
-		return 400, err.Error()
+	if r := c.req.Refusal; r != nil {
+		return r.Status, r.Why
 	}
-	coding, coded := c.fields.Joined("Transfer-Encoding")
-	switch {
-	case !bytes.HasPrefix(hdr.Protocol(), []byte("HTTP/1.")):
-		return 505, "the version is not HTTP/1.x"
-	case bytes.Count(raw, []byte{'\n'}) != bytes.Count(raw, []byte{'\r'}):
-		// No field line holds a CR of its own. Who is in front of us may have
-		// taken a bare LF for a part of a value.
-		return 400, "a line of the head ends without CR"
-	case !wire.IsToken(c.method):
-		return 400, "the method is not a token"
-	case c.method == "CONNECT" || c.method == "TRACE":
+	c.method, c.fields = c.req.Method, c.req.Fields
+	if c.method == "CONNECT" || c.method == "TRACE" {
 		return 501, c.method + " is not supported"
-	case coded && !wire.EqualFold(coding, "chunked"):
-		return 400, "a Transfer-Encoding that is not chunked"
-	case coded && c.fields.Has("Content-Length"):
-		return 400, "Content-Length beside Transfer-Encoding"
-	}
-	if expect, ok := c.fields.Joined("Expect"); ok && !wire.EqualFold(expect, "100-continue") {
-		return 417, "unknown expectation"
 	}
 	if wire.Nominates(c.fields) {
 		// What is not forwarded must not select a key or a variant either.
-		c.forward = wire.EndToEnd(c.forward[:0], c.fields)
-		c.fields = append(c.fields[:0], c.forward...)
-		if coded { // which says that there is a body
-			c.fields = append(c.fields, wire.Field{Name: "Transfer-Encoding", Value: coding})
+		c.kept = wire.EndToEnd(c.kept[:0], c.fields)
+		if c.req.Length == wire.Chunked { // there is a body, whatever is nominated
+			c.kept = append(c.kept, wire.Field{Name: "Transfer-Encoding", Value: "chunked"})
 		}
+		c.fields = c.kept
 	}
 	scheme := "http"
-	if c.ctx.IsTLS() {
+	if c.client.Secure() {
 		scheme = "https"
 	}
-	c.target, err = parseTarget(scheme, c.method, view(hdr.RequestURI()), hdr.IsHTTP11(), c.fields)
-	if err != nil {
+	var err error
+	if c.target, err = parseTarget(scheme, c.method, c.req.Target, c.fields); err != nil {
 		return 400, err.Error()
 	}
 	return 0, ""
@@ -184,12 +194,8 @@ func (c *call) parse() (status int, why string) {
 // leavesBody reports whether more of the request's body is unread than is worth
 // waiting for.
 func (c *call) leavesBody() bool {
-	length := c.ctx.Request.Header.ContentLength()
-	large := length < 0 || length > smallRest
-	if c.body != nil {
-		return !c.body.finished() && (large || c.body.closed.Load())
-	}
-	return large && c.ctx.RequestBodyStream() != nil
+	body := c.req.Body
+	return body != nil && !body.Whole() && (c.body != nil || !body.Spare())
 }
 
 // view returns b as a string without copying it. It is valid as long as b is
@@ -197,9 +203,9 @@ func (c *call) leavesBody() bool {
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // clientAddr returns the address of the peer, for X-Forwarded-For.
-func clientAddr(ctx *fasthttp.RequestCtx) string {
-	if tcp, ok := ctx.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.IP.String()
+func clientAddr(client edge.Client) string {
+	if peer := client.Peer(); peer.IsValid() {
+		return peer.Addr().String()
 	}
 	return "unknown"
 }

@@ -14,6 +14,9 @@ import (
 // collapse answers with the fill of the request's key: another request's, or
 // one of its own.
 func (c *call) collapse(why cache.Reason, l look) {
+	if !c.enter(why) {
+		return
+	}
 	j := c.newJob(c.found)
 	early := c.openInterim()
 	j.req.Interim = early.forward

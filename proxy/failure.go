@@ -7,7 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ringfence/proxy/edge"
 	"ringfence/proxy/upstream"
+	"ringfence/proxy/wire"
 	"ringfence/singleflight"
 	"ringfence/singleflight/redis"
 )
@@ -20,6 +22,9 @@ type failure struct {
 	text   string
 }
 
+// errBusy says that there are too many requests under way.
+var errBusy = errors.New("too many requests under way")
+
 // failureOf maps an error to what the client is told. It is the one place
 // where that is decided.
 func failureOf(err error) failure {
@@ -31,15 +36,31 @@ func failureOf(err error) failure {
 	case errors.Is(err, singleflight.ErrLeadTime), errors.Is(err, context.DeadlineExceeded):
 		// It comes before the rest: the exchange that it broke off has an error, too.
 		return failure{504, "http_response_timeout", "the upstream did not answer in time"}
+	case errors.As(err, &up) && up.Kind == upstream.RequestIncomplete:
+		return requestFailure(up)
 	case errors.As(err, &up) && up.Kind != upstream.Canceled:
 		return upstreamFailure(up.Kind)
 	case errors.Is(err, redis.ErrFailed), errors.Is(err, redis.ErrAborted):
 		return failure{502, "connection_terminated", "the upstream could not be reached by another instance"}
 	case errors.Is(err, singleflight.ErrTooManyReaders), errors.Is(err, singleflight.ErrTooManyFlights),
-		errors.Is(err, singleflight.ErrClosed):
+		errors.Is(err, singleflight.ErrClosed), errors.Is(err, errBusy):
 		return failure{503, "http_request_denied", "too much to do at this moment"}
 	}
 	return failure{502, "proxy_internal_error", "the proxy could not complete the request"}
+}
+
+// requestFailure is what is told to a client whose request body was at fault.
+func requestFailure(err *upstream.Error) failure {
+	f := failure{400, err.Kind.String(), "the request body ended early"}
+	switch {
+	case errors.Is(err, edge.ErrBodyTooLarge):
+		f.status, f.text = 413, edge.ErrBodyTooLarge.Error()
+	case errors.Is(err, edge.ErrBodyTimeout):
+		f.status, f.text = 408, edge.ErrBodyTimeout.Error()
+	case errors.Is(err, wire.ErrChunk):
+		f.text = "the request body is not valid chunked coding"
+	}
+	return f
 }
 
 func upstreamFailure(k upstream.Kind) failure {
@@ -53,8 +74,6 @@ func upstreamFailure(k upstream.Kind) failure {
 		f.status, f.text = 504, "the upstream did not answer in time"
 	case upstream.Protocol, upstream.HeadTooLarge, upstream.BadCoding:
 		f.text = "the upstream's answer is not valid HTTP/1.1"
-	case upstream.RequestIncomplete:
-		f.status, f.text = 400, "the request body ended early"
 	default:
 		f.text = "the upstream could not be reached"
 	}

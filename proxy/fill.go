@@ -93,10 +93,10 @@ func (c *call) newJob(found *entry) *job {
 	if c.route.Compression != nil {
 		asked = askIdentity(asked)
 	}
-	c.forward = appendForwarded(c.forward[:0], c.ctx, c.target, asked)
+	c.forward = appendForwarded(c.forward[:0], c.client, c.req.Minor, c.target, asked)
 	j.req = upstream.Request{
 		Method: "GET", Target: j.target.raw, Fields: c.forward.Clone(2),
-		Hash: c.key.hash, Key: c.route.PlaceBy.of(j.target, j.fields, c.ctx.RemoteAddr()), Alone: c.h.fleet != nil,
+		Hash: c.key.hash, Key: c.route.PlaceBy.of(j.target, j.fields, c.client.Peer().Addr()), Alone: c.h.fleet != nil,
 	}
 	c.ctx.Response.Header.CopyTo(&j.blank)
 	return j

@@ -3,8 +3,7 @@ package proxy
 import (
 	"strings"
 
-	"github.com/valyala/fasthttp"
-
+	"ringfence/proxy/edge"
 	"ringfence/proxy/wire"
 )
 
@@ -16,7 +15,7 @@ const pseudonym = "ringfence"
 // for whom (RFC 9110, section 7.6; RFC 7239). What a client says of its own
 // origin is replaced: no peer is trusted to say it. dst and fields may not
 // share memory.
-func appendForwarded(dst wire.Fields, ctx *fasthttp.RequestCtx, t target, fields wire.Fields) wire.Fields {
+func appendForwarded(dst wire.Fields, from edge.Client, minor int, t target, fields wire.Fields) wire.Fields {
 	dst = append(dst, wire.Field{Name: "Host", Value: t.authority})
 	first := len(dst)
 	dst = wire.EndToEnd(dst, fields)
@@ -26,9 +25,9 @@ func appendForwarded(dst wire.Fields, ctx *fasthttp.RequestCtx, t target, fields
 			kept = append(kept, f)
 		}
 	}
-	client := clientAddr(ctx)
+	client := clientAddr(from)
 	return append(kept,
-		wire.Field{Name: "Via", Value: via(fields, ctx.Request.Header.IsHTTP11())},
+		wire.Field{Name: "Via", Value: via(fields, minor > 0)},
 		wire.Field{Name: "X-Forwarded-For", Value: client},
 		wire.Field{Name: "X-Forwarded-Host", Value: t.authority},
 		wire.Field{Name: "X-Forwarded-Proto", Value: t.scheme},

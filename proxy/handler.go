@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -39,15 +38,15 @@ type Options struct {
 	MaxWaiters, MaxFills int
 	// MaxVariants bounds the stored variants of one key.
 	MaxVariants int
+	// MaxRequests bounds the requests under way that memory cannot answer; those
+	// beyond it fail.
+	MaxRequests int
 	// UncacheableTTL is how long a key whose answer could not be shared is
 	// remembered: its requests do not wait for one another.
 	UncacheableTTL time.Duration
 	// FillTimeout is how long a client waits for the next bytes of a fill, and a
 	// fill for clients none of which takes any.
 	FillTimeout time.Duration
-	// ReadTimeout and WriteTimeout bound the silence between two reads of a
-	// request body and two writes of a response.
-	ReadTimeout, WriteTimeout time.Duration
 	// Shared describes the engine that the instances of a fleet share; nil for an
 	// instance by itself. Its Tier, OnNode and PrivateMemory are set by New.
 	Shared *redis.Options
@@ -72,9 +71,8 @@ type Handler struct {
 
 	encoders chan *encoder // those that are free
 
-	draining  atomic.Bool
-	lingering sync.WaitGroup
-	lingerers atomic.Int64 // how many there are in lingering
+	waiting  atomic.Int64 // requests under way that memory cannot answer
+	draining atomic.Bool
 }
 
 // New builds a handler.
@@ -124,13 +122,12 @@ func New(o Options) (*Handler, error) {
 	return h, nil
 }
 
-// Serve answers one request. It is a fasthttp.RequestHandler for a server with
-// StreamRequestBody, NoDefaultDate, NoDefaultContentType and
-// DisableHeaderNamesNormalizing, and without LazyRequestTime. The answer's body
-// is written after it has returned. It may be called concurrently.
+// Serve answers one request: that of the edge.Client which ctx has for its
+// connection. It is the handler of an edge.NewServer. The answer's body is
+// written after it has returned. It may be called concurrently.
 func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	c := h.calls.Get().(*call)
-	c.begin(h, ctx, ctx.Time())
+	c.begin(h, ctx)
 	defer h.end(c)
 	c.serve()
 }
@@ -146,47 +143,16 @@ func (h *Handler) end(c *call) {
 	c.release()
 	c.count.status[min(c.ctx.Response.StatusCode()/100, len(c.count.status)-1)].Add(1)
 	if !c.streaming {
-		c.count.inFlight.Add(-1)
+		h.leave(c.count, c.waiting)
 		if c.leavesBody() {
 			c.ctx.Response.Header.SetConnectionClose()
-			h.linger(c.ctx.Conn())
 		}
 	}
 	if h.draining.Load() {
 		c.ctx.Response.Header.SetConnectionClose()
 	}
-	h.letLeave(c.ctx)
 	c.reset()
 	h.calls.Put(c)
-}
-
-// letLeave has the answer leave as soon as it is written. Without a deadline
-// from its handler fasthttp holds an answer back while there is more of the
-// client to read: a pipelined one would wait for the next, which may be long in
-// coming, and an interim response would overtake it.
-func (h *Handler) letLeave(ctx *fasthttp.RequestCtx) {
-	// An error means that the connection is closed: the write says so.
-	_ = ctx.SetWriteDeadline(time.Now().Add(h.opts.WriteTimeout))
-}
-
-// ServeMalformed answers a request that fasthttp could not read. It is a
-// fasthttp error handler; the connection is closed behind it.
-func (h *Handler) ServeMalformed(ctx *fasthttp.RequestCtx, err error) {
-	status, why := 400, "the request is not valid HTTP/1.1"
-	var small *fasthttp.ErrSmallBuffer
-	switch {
-	case errors.As(err, &small):
-		status, why = 431, "the request head is too large"
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, fasthttp.ErrTimeout):
-		status, why = 408, "the request did not arrive in time"
-	}
-	c := h.calls.Get().(*call)
-	c.begin(h, ctx, time.Now())
-	defer h.end(c)
-	c.refuse(status, why)
-	if status != 408 { // its client may be sending yet
-		h.linger(ctx.Conn())
-	}
 }
 
 // Drain makes each answer from now on the last one on its connection.
@@ -196,7 +162,6 @@ func (h *Handler) Drain() { h.draining.Store(true) }
 // the store. Serve must not be called any more.
 func (h *Handler) Close(ctx context.Context) error {
 	err := errors.Join(h.flights.Close(ctx), h.fleet.close(ctx))
-	h.lingering.Wait()
 	h.store.Close()
 	return err
 }
@@ -208,16 +173,12 @@ type View struct {
 	Memory   memory.Stats
 	Index    memory.IndexStats
 	Fleet    *redis.Stats // nil for an instance by itself
-	// Lingering counts the closed connections that are read from for another
-	// moment, so that their clients see the answer.
-	Lingering int64
 }
 
 // View returns the counters at this moment.
 func (h *Handler) View() View {
 	v := View{
 		Requests: h.counts.sum(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
-		Lingering: h.lingerers.Load(),
 	}
 	if h.fleet != nil {
 		st := h.fleet.engine.Stats()

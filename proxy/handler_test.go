@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"ringfence/proxy/edge"
 	"ringfence/proxy/upstream"
 	"ringfence/proxy/upstream/discover"
 )
@@ -22,7 +23,7 @@ func newTestHandler(tb testing.TB, origin fasthttp.RequestHandler) *Handler {
 
 // serveOn lets s serve on a free port until the test ends, and returns its
 // address.
-func serveOn(tb testing.TB, s *fasthttp.Server) string {
+func serveOn(tb testing.TB, s server) string {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -64,9 +65,8 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 	o := Options{
 		Routes: []Route{{PathPrefix: "/", Upstream: pool, Cache: true, Key: key}},
 		Memory: 64 << 20, MaxObject: 8 << 20, IndexEntries: 1 << 10,
-		WaitTimeout: time.Minute, LeadTimeout: time.Minute, MaxWaiters: 1000, MaxFills: 100, MaxVariants: 64,
+		WaitTimeout: time.Minute, LeadTimeout: time.Minute, MaxWaiters: 1000, MaxFills: 100, MaxVariants: 64, MaxRequests: 1 << 20,
 		UncacheableTTL: time.Minute, FillTimeout: time.Minute,
-		ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 	}
 	for _, f := range change {
 		f(&o)
@@ -90,17 +90,41 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 	return h
 }
 
-// testFront is a server as the composition root makes it.
-func testFront(h *Handler) *fasthttp.Server {
-	s := &fasthttp.Server{
-		ReadBufferSize: 16 << 10, StreamRequestBody: true, MaxRequestBodySize: 1, DisablePreParseMultipartForm: true,
-		DisableHeaderNamesNormalizing: true, NoDefaultServerHeader: true, NoDefaultDate: true,
-		NoDefaultContentType: true,
+// front is a server as the composition root makes it.
+type front struct {
+	*fasthttp.Server
+	door   *edge.Door
+	limits edge.Limits
+}
+
+func testFront(h *Handler) front {
+	return front{
+		Server: edge.NewServer(h.Serve, nil), door: edge.NewDoor(edge.Capacity{}),
+		limits: edge.Limits{MaxHead: 16 << 10, MaxTarget: 8 << 10, MaxFields: 100, Read: time.Minute, Write: time.Minute, Head: time.Minute, Idle: time.Minute},
 	}
-	if h != nil {
-		s.Handler, s.ErrorHandler = h.Serve, h.ServeMalformed
-	}
-	return s
+}
+
+func (f front) listener(inner net.Listener) *edge.Listener {
+	return edge.NewListener(inner, f.door, edge.ListenerOptions{Limits: f.limits})
+}
+
+// Serve serves the clients of a listener.
+func (f front) Serve(inner net.Listener) error { return f.Server.Serve(f.listener(inner)) }
+
+// ServeConn serves one client.
+func (f front) ServeConn(c net.Conn) error { return f.Server.ServeConn(f.listener(nil).Wrap(c)) }
+
+// Shutdown ends it. Nothing may be in flight.
+func (f front) Shutdown() error {
+	f.door.CloseIdle()
+	return f.Server.Shutdown()
+}
+
+// server is what serves connections.
+type server interface {
+	Serve(net.Listener) error
+	ServeConn(net.Conn) error
+	Shutdown() error
 }
 
 // waitFor waits until cond holds; what says what is waited for.

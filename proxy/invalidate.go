@@ -66,7 +66,7 @@ func (t target) resolve(reference string) (target, bool) {
 	if u.RawQuery != "" || u.ForceQuery {
 		path += "?" + u.RawQuery
 	}
-	named, err := parseTarget(t.scheme, "GET", path, false, wire.Fields{{Name: "Host", Value: u.Host}})
+	named, err := parseTarget(t.scheme, "GET", path, wire.Fields{{Name: "Host", Value: u.Host}})
 	return named, err == nil && named.authority == t.authority
 }
 

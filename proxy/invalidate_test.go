@@ -37,7 +37,7 @@ func TestResolve(t *testing.T) {
 		{"/a", "/%zz", ""},
 		{"/a", "http://exa mple.com/", ""},
 	} {
-		base, err := parseTarget("http", "POST", tt.raw, true, host("Example.com"))
+		base, err := parseTarget("http", "POST", tt.raw, host("Example.com"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func FuzzResolve(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, raw, reference string) {
-		base, err := parseTarget("http", "OPTIONS", raw, true, host("a"))
+		base, err := parseTarget("http", "OPTIONS", raw, host("a"))
 		if err != nil {
 			return
 		}
@@ -65,7 +65,7 @@ func FuzzResolve(f *testing.F) {
 		if !ok {
 			return
 		}
-		again, err := parseTarget("http", "GET", got.raw, true, host(got.authority))
+		again, err := parseTarget("http", "GET", got.raw, host(got.authority))
 		if err != nil || again != got || got.authority != "a" || got.scheme != "http" {
 			t.Errorf("%q at %q: %+v, then %+v, %v", reference, raw, got, again, err)
 		}

@@ -156,15 +156,14 @@ func TestForwarded(t *testing.T) {
 		{Name: "Via", Value: "1.0 a"}, {Name: "Via", Value: "1.1 b"},
 		{Name: "X-Own_Name", Value: "kept"}, {Name: "Cookie", Value: "a=1"}, {Name: "cookie", Value: "b=2"},
 	}
-	var ctx fasthttp.RequestCtx
-	ctx.Request.Header.SetProtocol("HTTP/1.1")
-	got := appendForwarded(nil, &ctx, target{scheme: "http", authority: "example.com"}, in)
+	client := testFront(&Handler{}).listener(nil).Wrap(&loopConn{})
+	got := appendForwarded(nil, client, 1, target{scheme: "http", authority: "example.com"}, in)
 	want := wire.Fields{
 		{Name: "Host", Value: "example.com"},
 		{Name: "X-Own_Name", Value: "kept"}, {Name: "Cookie", Value: "a=1"}, {Name: "cookie", Value: "b=2"},
-		{Name: "Via", Value: "1.0 a, 1.1 b, 1.1 ringfence"}, {Name: "X-Forwarded-For", Value: "0.0.0.0"},
+		{Name: "Via", Value: "1.0 a, 1.1 b, 1.1 ringfence"}, {Name: "X-Forwarded-For", Value: "127.0.0.1"},
 		{Name: "X-Forwarded-Host", Value: "example.com"}, {Name: "X-Forwarded-Proto", Value: "http"},
-		{Name: "Forwarded", Value: `for=0.0.0.0;host="example.com";proto=http`},
+		{Name: "Forwarded", Value: `for=127.0.0.1;host="example.com";proto=http`},
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got  %v\nwant %v", got, want)

@@ -12,17 +12,20 @@ import (
 // pass sends the request on as it is and streams the answer to this client
 // alone.
 func (c *call) pass(why cache.Reason) {
-	c.forward = appendForwarded(c.forward[:0], c.ctx, c.target, c.fields)
+	if !c.enter(why) {
+		return
+	}
+	c.forward = appendForwarded(c.forward[:0], c.client, c.req.Minor, c.target, c.fields)
 	req := &upstream.Request{
 		Method: c.method, Target: c.target.raw, Fields: c.forward,
-		Hash: c.key.hash, Key: c.route.PlaceBy.of(c.target, c.fields, c.ctx.RemoteAddr()),
-	}
-	if body := c.ctx.RequestBodyStream(); body != nil {
-		c.body = newRequestBody(c.ctx, body, c.h.opts.ReadTimeout)
-		req.Body, req.Length = c.body, c.body.length
+		Hash: c.key.hash, Key: c.route.PlaceBy.of(c.target, c.fields, c.client.Peer().Addr()),
 	}
 	early := c.openInterim()
 	req.Interim = early.forward
+	if c.body = c.req.Body; c.body != nil {
+		c.body.Start = func() { early.forward(100, nil) }
+		req.Body, req.Length = c.body, c.body.Length
+	}
 	requested := time.Now()
 	resp, err := c.h.do(context.Background(), c.route.Upstream, req)
 	early.end()
@@ -51,7 +54,7 @@ func (c *call) pass(why cache.Reason) {
 		return
 	}
 	c.putStatus(cache.Status{Forward: why})
-	if c.body != nil && !c.body.finished() {
+	if c.body != nil && !c.body.Whole() {
 		// The answer is there before the request: the client had better stop
 		// sending, and what it sends is no request.
 		c.ctx.Response.Header.SetConnectionClose()

@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -56,17 +56,16 @@ func ParsePlaceBy(s string) (PlaceBy, error) {
 // of returns what a request is placed by, or "" for the hash of its key: a
 // request without the field, cookie or parameter has to go somewhere, too, and
 // not all of them to one member. The string may share the target and fields.
-func (p PlaceBy) of(t target, fields wire.Fields, client net.Addr) string {
+func (p PlaceBy) of(t target, fields wire.Fields, client netip.Addr) string {
 	switch p.kind {
 	case placeByURI:
 		return t.raw
 	case placeByPath:
 		return t.path
 	case placeByClient:
-		if host, _, err := net.SplitHostPort(client.String()); err == nil {
-			return host
+		if client.IsValid() {
+			return client.String()
 		}
-		return client.String()
 	case placeByHeader:
 		return fields.Get(p.name)
 	case placeByCookie:

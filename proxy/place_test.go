@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"net"
+	"net/netip"
 	"testing"
 
 	"ringfence/proxy/wire"
@@ -10,7 +10,7 @@ import (
 func TestPlaceBy(t *testing.T) {
 	tg := target{raw: "/a/b?x=1&na%6De=v%20w", path: "/a/b", query: "?x=1&na%6De=v%20w"}
 	fields := wire.Fields{{Name: "x-tenant", Value: "blue"}, {Name: "cookie", Value: "a=1; sid=77"}}
-	client := &net.TCPAddr{IP: net.ParseIP("192.0.2.7"), Port: 5000}
+	client := netip.MustParseAddr("192.0.2.7")
 	for by, want := range map[string]string{
 		"key": "", "uri": tg.raw, "path": "/a/b", "client": "192.0.2.7",
 		"header:X-Tenant": "blue", "header:Absent": "", "cookie:sid": "77", "cookie:x": "",

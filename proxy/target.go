@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"ringfence/proxy/wire"
@@ -25,15 +26,8 @@ var errTarget = errors.New("ambiguous request target")
 // parseTarget reads a request target in origin-form or absolute-form and the
 // Host lines (RFC 9112, section 3.2). The authority of an absolute target wins
 // over the Host field.
-func parseTarget(scheme, method, raw string, http11 bool, fields wire.Fields) (target, error) {
-	hosts := fields.Count("Host")
-	if hosts > 1 || hosts == 0 && http11 {
-		return target{}, fmt.Errorf("%w: %d Host lines", errTarget, hosts)
-	}
+func parseTarget(scheme, method, raw string, fields wire.Fields) (target, error) {
 	authority := fields.Get("Host")
-	if raw == "" || !isTargetText(raw) {
-		return target{}, fmt.Errorf("%w: bytes that a target cannot hold", errTarget)
-	}
 	switch {
 	case raw[0] == '/':
 	case raw == "*" && method == "OPTIONS":
@@ -46,6 +40,9 @@ func parseTarget(scheme, method, raw string, http11 bool, fields wire.Fields) (t
 	t := target{scheme: scheme, raw: raw, path: raw}
 	if i := strings.IndexByte(raw, '?'); i >= 0 {
 		t.path, t.query = raw[:i], raw[i:]
+	}
+	if strings.IndexByte(t.path, '\\') >= 0 {
+		return target{}, fmt.Errorf("%w: a backslash, which some take for a slash", errTarget)
 	}
 	var err error
 	t.authority, t.host, err = canonicalAuthority(scheme, authority)
@@ -123,30 +120,17 @@ func canonicalAuthority(scheme, s string) (authority, host string, err error) {
 	return s, host, nil
 }
 
-// isHost reports whether s holds only what a registered name or an IP literal
-// in brackets is made of (RFC 3986, section 3.2.2).
+// isHost reports whether s holds only what a registered name is made of, or is
+// an IPv6 address in brackets (RFC 3986, section 3.2.2).
 func isHost(s string) bool {
-	inside := s
-	literal := len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']'
-	if literal {
-		inside = s[1 : len(s)-1]
+	if len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']' {
+		a, err := netip.ParseAddr(s[1 : len(s)-1])
+		return err == nil && a.Is6() && a.Zone() == ""
 	}
-	for i := range len(inside) {
-		switch c := inside[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
-		case c == ':' && literal:
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// isTargetText reports whether s has neither spaces, control bytes, bytes
-// beyond ASCII nor a fragment.
-func isTargetText(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
+		default:
 			return false
 		}
 	}

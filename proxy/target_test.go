@@ -38,10 +38,6 @@ func TestTarget(t *testing.T) {
 		{"http://user@b/", host("a"), target{}},
 		{"b/p", host("a"), target{}},
 		{"*", host("a"), target{}},
-		{"/#f", host("a"), target{}},
-		{"/\xc3\xa4", host("a"), target{}},
-		{"/", nil, target{}},
-		{"/", host("a", "a"), target{}},
 		{"/", host("a, b"), target{}},
 		{"/", host("user@a"), target{}},
 		{"/", host("a:0"), target{}},
@@ -49,8 +45,14 @@ func TestTarget(t *testing.T) {
 		{"/", host("a:"), target{}},
 		{"/", host(":80"), target{}},
 		{"/", host("a/b"), target{}},
+		{"/", host("[::1"), target{}},
+		{"/", host("[]"), target{}},
+		{"/", host("[1.2.3.4]"), target{}},
+		{"/", host("[fe80::1%25eth0]"), target{}},
+		{"/", host("[::1]x"), target{}},
+		{"/a\\b", host("a"), target{}},
 	} {
-		got, err := parseTarget("http", "GET", tt.raw, true, tt.fields)
+		got, err := parseTarget("http", "GET", tt.raw, tt.fields)
 		if tt.want.authority == "" {
 			if !errors.Is(err, errTarget) {
 				t.Errorf("%q with %v: got %+v, %v, want it refused", tt.raw, tt.fields, got, err)
@@ -65,7 +67,7 @@ func TestTarget(t *testing.T) {
 }
 
 func TestTargetOfOldClients(t *testing.T) {
-	got, err := parseTarget("http", "GET", "/x", false, nil)
+	got, err := parseTarget("http", "GET", "/x", nil)
 	if err != nil || got.authority != "" || got.path != "/x" {
 		t.Errorf("HTTP/1.0 without Host: %+v, %v", got, err)
 	}
@@ -78,11 +80,14 @@ func FuzzTarget(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, raw, authority string) {
-		got, err := parseTarget("http", "GET", raw, true, host(authority))
+		if raw == "" {
+			return // the edge refuses it
+		}
+		got, err := parseTarget("http", "GET", raw, host(authority))
 		if err != nil {
 			return
 		}
-		again, err := parseTarget("http", "GET", got.raw, true, host(got.authority))
+		again, err := parseTarget("http", "GET", got.raw, host(got.authority))
 		if err != nil || again != got {
 			t.Errorf("%q at %q: %+v, then %+v, %v", raw, authority, got, again, err)
 		}

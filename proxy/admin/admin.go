@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"ringfence/proxy"
+	"ringfence/proxy/edge"
 	"ringfence/proxy/upstream"
 )
 
@@ -21,10 +22,8 @@ import (
 type State struct {
 	Proxy     proxy.View
 	Upstreams []upstream.Stats
-	// Connections are the open client connections; Rejected counts those that
-	// were over the limit.
-	Connections int
-	Rejected    uint64
+	// Clients are the clients' connections.
+	Clients edge.DoorStats
 }
 
 // Options are what the surface shows. All of them are required.

@@ -16,6 +16,7 @@ import (
 	"ringfence/proxy"
 	"ringfence/proxy/cache"
 	"ringfence/proxy/cache/memory"
+	"ringfence/proxy/edge"
 	"ringfence/proxy/upstream"
 	"ringfence/singleflight"
 )
@@ -29,10 +30,9 @@ func busy() State {
 				Forwarded: map[cache.Reason]uint64{cache.Miss: 4}, Unstored: map[cache.Reason]uint64{cache.Private: 6},
 				Status: [6]uint64{0, 0, 9, 8, 0, 1},
 			},
-			Flights:   singleflight.Stats{Flights: 2, Waiting: 3, Buffered: 4096},
-			Memory:    memory.Stats{Bytes: 10, MaxBytes: 20, Entries: 1},
-			Index:     memory.IndexStats{Entries: 2, Limit: 64},
-			Lingering: 1,
+			Flights: singleflight.Stats{Flights: 2, Waiting: 3, Buffered: 4096},
+			Memory:  memory.Stats{Bytes: 10, MaxBytes: 20, Entries: 1},
+			Index:   memory.IndexStats{Entries: 2, Limit: 64},
 		},
 		Upstreams: []upstream.Stats{{Name: "app", Panics: 1, Servers: []upstream.ServerStats{
 			{
@@ -45,7 +45,7 @@ func busy() State {
 				Reason: "5 failures in a row", Ejections: 1,
 			}},
 		}}},
-		Connections: 4, Rejected: 2,
+		Clients: edge.DoorStats{Open: 4, Lingering: 1, Accepted: 50, Full: 2, Crowded: 3, Failed: 4},
 	}
 }
 
@@ -148,6 +148,7 @@ func TestMetrics(t *testing.T) {
 		`ringfence_responses_total{class="2xx"} 9`, `ringfence_responses_total{class="5xx"} 1`,
 		`ringfence_requests_in_flight 3`, `ringfence_fills_unstored_total{reason="private"} 6`,
 		`ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
+		`ringfence_client_connections_total 50`, `ringfence_client_connections_rejected_total{reason="client"} 3`,
 		`ringfence_upstream_server_standing{server="a",standing="live",upstream="app"} 1`,
 		`ringfence_upstream_server_standing{server="b",standing="live",upstream="app"} 0`,
 		`ringfence_upstream_server_standing{server="b",standing="ejected",upstream="app"} 1`,

@@ -72,9 +72,15 @@ func (m metrics) requests(st State) {
 	for reason, n := range r.Unstored {
 		m.counter("fills_unstored_total", "Fills that were not stored, by why.", n, label{"reason", reason.String()})
 	}
-	m.gauge("client_connections", "Open client connections.", float64(st.Connections))
-	m.gauge("client_connections_lingering", "Closed connections whose clients are still sending.", float64(st.Proxy.Lingering))
-	m.counter("client_connections_rejected_total", "Client connections over the limit.", st.Rejected)
+	m.gauge("client_connections", "Open client connections.", float64(st.Clients.Open))
+	m.gauge("client_connections_lingering", "Closed connections whose clients are still sending.", float64(st.Clients.Lingering))
+	m.counter("client_connections_total", "Client connections accepted.", st.Clients.Accepted)
+	for _, r := range []struct {
+		reason string
+		n      uint64
+	}{{"full", st.Clients.Full}, {"client", st.Clients.Crowded}, {"handshake", st.Clients.Failed}} {
+		m.counter("client_connections_rejected_total", "Client connections turned away: too many, too many of one client, or no valid handshake.", r.n, label{"reason", r.reason})
+	}
 }
 
 func (m metrics) flights(st State) {

@@ -79,7 +79,7 @@ func statusOf(st State, version string) status {
 	p := st.Proxy
 	out := status{
 		Version:     version,
-		Connections: st.Connections,
+		Connections: st.Clients.Open,
 		Requests: requestStatus{
 			InFlight: p.Requests.InFlight, Hits: p.Requests.Hits, Stored: p.Requests.Stored,
 			Collapsed: p.Requests.Collapsed, Refused: p.Requests.Refused,

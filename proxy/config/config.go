@@ -86,18 +86,40 @@ type Server struct {
 	// IdleTimeout is how long a connection may wait for its next request.
 	// Default 75s.
 	IdleTimeout time.Duration `yaml:"idle_timeout" default:"75s" range:"1ms..24h"`
-	// ReadTimeout is the longest silence between two reads of one request, not
-	// a limit on the whole of it. Default 60s.
+	// HeadTimeout is how long the whole head of a request may take from its first
+	// byte on, and a TLS handshake. Default 10s.
+	HeadTimeout time.Duration `yaml:"head_timeout" default:"10s" range:"1ms..24h"`
+	// ReadTimeout is the longest silence between two reads of a request's body,
+	// not a limit on the whole of it. Default 60s.
 	ReadTimeout time.Duration `yaml:"read_timeout" default:"60s" range:"1ms..24h"`
 	// WriteTimeout is the longest a client may take to accept one write of a
 	// response, not a limit on the whole of it. Default 60s.
 	WriteTimeout time.Duration `yaml:"write_timeout" default:"60s" range:"1ms..24h"`
+	// RequestTimeout bounds the whole of a request, from the first byte of its
+	// head to the last one of its answer; 0, in a file off, bounds nothing.
+	// Default 6h.
+	RequestTimeout time.Duration `yaml:"request_timeout" default:"6h" range:"1ms..720h" off:"true"`
 	// MaxHeadSize bounds a request's head in bytes: request line and header
 	// fields. Default 16KiB.
 	MaxHeadSize Size `yaml:"max_head_size" default:"16KiB" range:"1KiB..1MiB"`
+	// MaxTargetSize bounds the target in a request line, in bytes. Default 8KiB.
+	MaxTargetSize Size `yaml:"max_target_size" default:"8KiB" range:"64..1MiB"`
+	// MaxHeaderFields bounds the field lines of a request. Default 100.
+	MaxHeaderFields int `yaml:"max_header_fields" default:"100" range:"1..10000"`
+	// MaxBodySize bounds a request's body in bytes, one of unknown length too; 0,
+	// in a file off, bounds nothing. Bodies are streamed and take no memory.
+	// Default 4GiB.
+	MaxBodySize Size `yaml:"max_body_size" default:"4GiB" range:"1..1TiB" off:"true"`
 	// MaxConnections bounds the open client connections; those beyond it are
 	// answered 503 and closed. Default 65536.
 	MaxConnections int `yaml:"max_connections" default:"65536" range:"1..1048576"`
+	// MaxConnectionsPerClient bounds those of one address; those beyond it are
+	// answered 429 and closed. 0, in a file off, bounds nothing. Default 16384.
+	MaxConnectionsPerClient int `yaml:"max_connections_per_client" default:"16384" range:"1..1048576" off:"true"`
+	// MaxRequests bounds the requests that wait for an upstream or another's fill,
+	// or are being sent what those answer; those beyond it are answered from memory
+	// where they can be, and else 503. Default 65536.
+	MaxRequests int `yaml:"max_requests" default:"65536" range:"1..1048576"`
 }
 
 // Cache bounds the memory tier and the waiting for fills, and says what is

@@ -20,9 +20,8 @@ func handlerOptions(cfg config.Config, pools map[string]*upstream.Pool, log *slo
 		MaxWaiters:     cfg.Cache.MaxWaiters,
 		MaxFills:       cfg.Cache.MaxFills,
 		MaxVariants:    cfg.Cache.MaxVariants,
+		MaxRequests:    cfg.Server.MaxRequests,
 		UncacheableTTL: cfg.Cache.UncacheableTTL,
-		ReadTimeout:    cfg.Server.ReadTimeout,
-		WriteTimeout:   cfg.Server.WriteTimeout,
 		Log:            log,
 	}
 	shared, err := sharedOf(cfg.Cache.Shared)

@@ -93,11 +93,12 @@ func (s *Server) drain(served <-chan error) error {
 	if err == nil {
 		err = <-served
 	}
-	s.awaitConnections(ctx)
-	if down := s.front.ShutdownWithContext(ctx); down != nil {
+	s.await(ctx, keepAliveGrace)
+	s.door.CloseIdle()
+	if !s.await(ctx, s.cfg.ShutdownTimeout) {
 		// What is still under way uses the store and the pools: they end with
 		// the process.
-		s.log.Warn("requests in flight are broken off", "connections", s.front.GetOpenConnectionsCount(), "error", down)
+		s.log.Warn("requests in flight are broken off", "connections", s.door.Stats().Open)
 		return err
 	}
 	err = errors.Join(err, s.release(ctx))
@@ -108,19 +109,21 @@ func (s *Server) drain(served <-chan error) error {
 	return err
 }
 
-// awaitConnections waits until all connections are closed, for a moment.
-func (s *Server) awaitConnections(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, keepAliveGrace)
+// await waits until all connections are closed, for so long at most, and says
+// whether they are.
+func (s *Server) await(ctx context.Context, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for s.front.GetOpenConnectionsCount() > 0 {
+	for s.door.Stats().Open > 0 {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-tick.C:
 		}
 	}
+	return true
 }
 
 // release frees what needs no listener.

@@ -20,6 +20,7 @@ import (
 	"ringfence/proxy"
 	"ringfence/proxy/admin"
 	"ringfence/proxy/config"
+	"ringfence/proxy/edge"
 	"ringfence/proxy/upstream"
 )
 
@@ -29,6 +30,7 @@ type Server struct {
 	log     *slog.Logger
 	pools   map[string]*upstream.Pool
 	handler *proxy.Handler
+	door    *edge.Door
 	front   *fasthttp.Server
 	admin   *http.Server // nil without an admin listener
 
@@ -53,7 +55,8 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	if s.handler, err = proxy.New(opts); err != nil {
 		return nil, err
 	}
-	s.front = newFront(cfg, s.handler, log)
+	s.door = edge.NewDoor(edge.Capacity{Connections: cfg.Server.MaxConnections, PerClient: cfg.Server.MaxConnectionsPerClient})
+	s.front = edge.NewServer(s.handler.Serve, frontLog{log})
 	if cfg.Admin.Listen != "" {
 		s.admin = &http.Server{
 			Handler:           admin.New(admin.Options{State: s.state, Ready: s.ready.Load, Version: version, Drain: s.drainServer}),
@@ -66,27 +69,11 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// newFront configures fasthttp so that it changes nothing on the way: no
-// default fields, no normalised names or paths, and bodies that stream.
-func newFront(cfg config.Config, h *proxy.Handler, log *slog.Logger) *fasthttp.Server {
-	return &fasthttp.Server{
-		Handler:           h.Serve,
-		ErrorHandler:      h.ServeMalformed,
-		ReadBufferSize:    int(cfg.Server.MaxHeadSize),
-		ReadTimeout:       cfg.Server.ReadTimeout,
-		WriteTimeout:      cfg.Server.WriteTimeout,
-		IdleTimeout:       cfg.Server.IdleTimeout,
-		Concurrency:       cfg.Server.MaxConnections,
-		StreamRequestBody: true,
-		// A body longer than this streams; the rest of it is not limited.
-		MaxRequestBodySize:            1,
-		DisablePreParseMultipartForm:  true,
-		DisableHeaderNamesNormalizing: true,
-		NoDefaultServerHeader:         true,
-		NoDefaultDate:                 true,
-		NoDefaultContentType:          true,
-		CloseOnShutdown:               true,
-		Logger:                        frontLog{log},
+// limitsOf are the bounds of a client's connection.
+func limitsOf(s config.Server) edge.Limits {
+	return edge.Limits{
+		MaxHead: int(s.MaxHeadSize), MaxTarget: int(s.MaxTargetSize), MaxFields: s.MaxHeaderFields, MaxBody: int64(s.MaxBodySize),
+		Idle: s.IdleTimeout, Head: s.HeadTimeout, Read: s.ReadTimeout, Write: s.WriteTimeout, Request: s.RequestTimeout,
 	}
 }
 
@@ -159,7 +146,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.awaitServers(ctx)
 	served := make(chan error, 1)
-	go func() { served <- s.front.Serve(s.listener) }()
+	go func() {
+		served <- s.front.Serve(edge.NewListener(s.listener, s.door, edge.ListenerOptions{Limits: limitsOf(s.cfg.Server)}))
+	}()
 	s.ready.Store(true)
 	s.log.Info("listening", "address", s.Addr(), "admin", s.AdminAddr())
 	var err error
@@ -211,8 +200,7 @@ func (s *Server) drainServer(upstream, server string, on bool) bool {
 
 // state is what the admin surface shows.
 func (s *Server) state() admin.State {
-	st := admin.State{Proxy: s.handler.View(), Connections: int(s.front.GetOpenConnectionsCount()),
-		Rejected: uint64(s.front.GetRejectedConnectionsCount())}
+	st := admin.State{Proxy: s.handler.View(), Clients: s.door.Stats()}
 	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
 		st.Upstreams = append(st.Upstreams, s.pools[name].Stats())
 	}

@@ -177,17 +177,26 @@ func ParseFields(dst Fields, block string) (Fields, error) {
 			}
 			break
 		}
-		colon := strings.IndexByte(line, ':')
-		if colon < 0 || !IsToken(line[:colon]) {
-			return dst, fmt.Errorf("%w: %.60q has no valid name", ErrField, line)
+		f, err := parseField(line)
+		if err != nil {
+			return dst, err
 		}
-		value := TrimSpace(line[colon+1:])
-		if !IsFieldValue(value) {
-			return dst, fmt.Errorf("%w: control byte in the value of %.60q", ErrField, line[:colon])
-		}
-		dst = append(dst, Field{Name: line[:colon], Value: value})
+		dst = append(dst, f)
 	}
 	return dst, nil
+}
+
+// parseField reads one field line.
+func parseField(line string) (Field, error) {
+	colon := strings.IndexByte(line, ':')
+	if colon < 0 || !IsToken(line[:colon]) {
+		return Field{}, fmt.Errorf("%w: %.60q has no valid name", ErrField, line)
+	}
+	value := TrimSpace(line[colon+1:])
+	if !IsFieldValue(value) {
+		return Field{}, fmt.Errorf("%w: control byte in the value of %.60q", ErrField, line[:colon])
+	}
+	return Field{Name: line[:colon], Value: value}, nil
 }
 
 // cutLine takes the first line off block, without its CRLF or LF.

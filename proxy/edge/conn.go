@@ -1,0 +1,270 @@
+package edge
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"ringfence/proxy/wire"
+)
+
+const (
+	// readBuffer is what a connection reads ahead; a head may be longer.
+	readBuffer = 2 << 10
+	// keptHead is the largest buffer for a head that a connection keeps while it
+	// waits for the next one.
+	keptHead = 4 << 10
+	// maxRecord is how much is written to TLS at a time: a write that was cut short
+	// cannot go on there, so that what has to leave in time must be bounded.
+	maxRecord = 64 << 10
+)
+
+// What a connection is at.
+const (
+	idle    int32 = iota // between two requests, or before the first
+	busy                 // a request has begun
+	leaving              // closed while it was idle
+)
+
+// Conn is one client's connection that speaks HTTP/1. It implements [Client]. To
+// fasthttp's server, which reads and writes it from one goroutine, its requests
+// have no bodies and nothing but a method; what they really are is in Request.
+//
+// It bounds all waiting itself: the server must have no timeouts of its own.
+type Conn struct {
+	net.Conn // the socket, or TLS on it
+	tcp      net.Conn
+	door     *Door
+	l        *Listener
+	peer     netip.AddrPort
+	secure   bool
+
+	in     *bufio.Reader
+	head   []byte // the bytes of the request's head, which its strings point into
+	req    Request
+	body   Body
+	clock  clock
+	state  atomic.Int32
+	closed atomic.Bool
+	// away is why the connection is turned away before it was read from.
+	away *wire.Refusal
+	// last says that no request can follow the one that is being answered.
+	last, aborted, raw bool
+}
+
+// Request implements [Client].
+func (c *Conn) Request() *Request { return &c.req }
+
+// Peer implements [Client].
+func (c *Conn) Peer() netip.AddrPort { return c.peer }
+
+// Secure implements [Client].
+func (c *Conn) Secure() bool { return c.secure }
+
+// Read implements net.Conn for fasthttp: it returns the stand-in of the next
+// request, once its head is there, and io.EOF where there is no other.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.raw {
+		return c.readRaw(p)
+	}
+	if c.last || !c.next() {
+		return 0, io.EOF
+	}
+	n := copy(p, c.standIn())
+	return n, nil
+}
+
+// next reads the next request, or why it is refused. It reports false where there
+// is nobody to answer.
+func (c *Conn) next() bool {
+	if c.away != nil {
+		c.state.Store(busy)
+	} else {
+		if c.req.Body != nil && (!c.body.Spare() || c.body.finish() != nil) {
+			return false
+		}
+		c.reset()
+		if !c.await() {
+			return false
+		}
+		c.away = c.readHead()
+	}
+	c.req.Time = time.Now()
+	if c.away == errGone {
+		return false
+	}
+	c.req.Refusal = c.away
+	c.last = c.away != nil || !c.req.Persistent
+	return true
+}
+
+// reset forgets the last request.
+func (c *Conn) reset() {
+	clear(c.req.Fields)
+	c.req = Request{RequestHead: wire.RequestHead{Fields: c.req.Fields[:0]}}
+	if c.head = c.head[:0]; cap(c.head) > keptHead {
+		c.head = nil
+	}
+	c.clock.end = time.Time{}
+}
+
+// await waits for the first byte of a request.
+func (c *Conn) await() bool {
+	c.state.Store(idle)
+	c.clock.read = c.l.limits.Idle
+	if c.clock.allowRead() != nil {
+		return false
+	}
+	if _, err := c.in.Peek(1); err != nil {
+		return false
+	}
+	return c.state.CompareAndSwap(idle, busy)
+}
+
+// Write implements net.Conn. It bounds the silence of a client, not what it takes
+// for all of p: a write goes on as long as the client takes some of it.
+func (c *Conn) Write(p []byte) (n int, err error) {
+	for {
+		if err := c.clock.allowWrite(); err != nil {
+			return n, err
+		}
+		piece := p[n:]
+		if c.secure && len(piece) > maxRecord {
+			piece = piece[:maxRecord]
+		}
+		m, err := c.Conn.Write(piece)
+		n += m
+		switch {
+		case err == nil && n == len(p):
+			return n, nil
+		case err == nil:
+		case m > 0 && !c.secure && errors.Is(err, os.ErrDeadlineExceeded) && !c.clock.over():
+			c.clock.writing = time.Time{} // what is set has passed
+		default:
+			return n, err
+		}
+	}
+}
+
+// Interim implements [Client].
+func (c *Conn) Interim(status int, fields wire.Fields) error {
+	head := strconv.AppendInt([]byte("HTTP/1.1 "), int64(status), 10)
+	head = append(append(head, ' '), http.StatusText(status)...)
+	head = append(wire.AppendFields(append(head, "\r\n"...), fields), "\r\n"...)
+	usual := c.clock.write
+	c.clock.write = interimTimeout
+	_, err := c.Write(head)
+	c.clock.write = usual
+	if err != nil {
+		// A part of a head may be on its way: nothing can follow it.
+		_ = c.tcp.Close()
+	}
+	return err
+}
+
+// interimTimeout bounds the writing of an interim response, which a client's
+// receive buffer has room for.
+const interimTimeout = time.Second
+
+// Abort implements [Client].
+func (c *Conn) Abort() {
+	if tcp, ok := c.tcp.(interface{ SetLinger(int) error }); ok {
+		c.aborted = true
+		_ = tcp.SetLinger(0)
+	}
+}
+
+// Raw ends HTTP on the connection: from now on Read gives what the client sent
+// after the last request, and no deadline is set but the caller's.
+func (c *Conn) Raw() {
+	c.raw = true
+	c.clock = clock{on: c.Conn}
+	// A deadline that passed shows in what is read or written next.
+	_ = c.Conn.SetDeadline(time.Time{})
+}
+
+func (c *Conn) readRaw(p []byte) (int, error) {
+	if c.in.Buffered() > 0 {
+		return c.in.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// SetDeadline implements net.Conn. Before [Conn.Raw] it does nothing, as the other
+// two: the connection bounds all waiting by its limits.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if !c.raw {
+		return nil
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline implements net.Conn like SetDeadline.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if !c.raw {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn like SetDeadline.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	if !c.raw {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Close implements net.Conn. Where the client has sent what nobody has read, it
+// waits for a moment until the client has seen the answer.
+func (c *Conn) Close() error {
+	if !c.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	if c.state.Load() == busy && !c.aborted && c.isUnread() {
+		c.linger()
+	}
+	err := c.Conn.Close()
+	c.door.leave(c)
+	return err
+}
+
+// isUnread reports whether there may be bytes of the client's that nobody reads.
+func (c *Conn) isUnread() bool {
+	return !c.raw && (c.req.Refusal != nil || c.req.Body != nil && !c.body.Whole() || c.in.Buffered() > 0)
+}
+
+// lingerTime bounds how long a connection is read from after its last answer.
+const lingerTime = 2 * time.Second
+
+// linger lets a client read its answer although it is still sending: a connection
+// that is closed with bytes unread is reset, and the reset can overtake the
+// answer (RFC 9112, section 9.6).
+func (c *Conn) linger() {
+	if !c.door.mayLinger() {
+		return
+	}
+	defer c.door.lingering.Add(-1)
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		// The end of the socket's sending side follows, whatever comes of this.
+		_ = t.CloseWrite()
+	}
+	half, ok := c.tcp.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.tcp.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	var sink [2 << 10]byte
+	for {
+		if _, err := c.tcp.Read(sink[:]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package edge
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"ringfence/proxy/wire"
+)
+
+// maxAway bounds the connections that are told why they are turned away, and
+// those that are read from for a moment after their last answer; those beyond
+// are closed without it.
+const maxAway = 1024
+
+// Capacity bounds the connections of all listeners.
+type Capacity struct {
+	// Connections bounds all of them, PerClient those of one address. 0: no limit.
+	Connections, PerClient int
+	// Exempt are the addresses for which PerClient does not count: those of
+	// proxies that speak for many clients.
+	Exempt []netip.Prefix
+}
+
+// Door counts the clients' connections and turns away those that are too many.
+// It is safe for concurrent use.
+type Door struct {
+	capacity Capacity
+
+	mu        sync.Mutex
+	conns     map[*Conn]bool // and whether each is counted among those of its client
+	perClient map[netip.Addr]int
+
+	lingering atomic.Int64
+	accepted  atomic.Uint64
+	full      atomic.Uint64
+	crowded   atomic.Uint64
+	failed    atomic.Uint64
+}
+
+// NewDoor returns a door that nobody has come through.
+func NewDoor(c Capacity) *Door {
+	return &Door{capacity: c, conns: make(map[*Conn]bool), perClient: make(map[netip.Addr]int)}
+}
+
+// DoorStats are a door's counters.
+type DoorStats struct {
+	// Open are the connections there are, and Lingering those of them that are
+	// read from for another moment, so that their clients see the answer.
+	Open, Lingering int
+	// Accepted counts all connections; Full those turned away because there were
+	// too many, Crowded because there were too many of one client, and Failed
+	// those that failed to say who they are: by TLS or the PROXY protocol.
+	Accepted, Full, Crowded, Failed uint64
+}
+
+// Stats returns the counters at this moment.
+func (d *Door) Stats() DoorStats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return DoorStats{
+		Open: len(d.conns), Lingering: int(d.lingering.Load()), Accepted: d.accepted.Load(),
+		Full: d.full.Load(), Crowded: d.crowded.Load(), Failed: d.failed.Load(),
+	}
+}
+
+// enter lets a connection in, perhaps only to hear why it is turned away. It
+// reports false where it had better be closed at once.
+func (d *Door) enter(c *Conn) bool {
+	d.accepted.Add(1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if limit := d.capacity.Connections; limit > 0 && len(d.conns) >= limit {
+		d.full.Add(1)
+		if len(d.conns) >= limit+maxAway {
+			return false
+		}
+		c.away = &wire.Refusal{Status: 503, Why: "too many connections"}
+	}
+	d.conns[c] = false
+	return true
+}
+
+// identify counts a connection among those of its client, once that is known.
+func (d *Door) identify(c *Conn) {
+	if d.capacity.PerClient == 0 || c.away != nil || within(d.capacity.Exempt, c.peer.Addr()) {
+		return
+	}
+	client := c.peer.Addr()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.perClient[client] >= d.capacity.PerClient {
+		d.crowded.Add(1)
+		c.away = &wire.Refusal{Status: 429, Why: "too many connections from one address"}
+		return
+	}
+	d.perClient[client]++
+	d.conns[c] = true
+}
+
+// leave is called when a connection is closed.
+func (d *Door) leave(c *Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conns[c] {
+		client := c.peer.Addr()
+		if d.perClient[client]--; d.perClient[client] == 0 {
+			delete(d.perClient, client)
+		}
+	}
+	delete(d.conns, c)
+}
+
+// mayLinger takes one of the places for connections that linger.
+func (d *Door) mayLinger() bool {
+	if d.lingering.Add(1) > maxAway {
+		d.lingering.Add(-1)
+		return false
+	}
+	return true
+}
+
+// CloseIdle closes the connections that wait for a request of which nothing has
+// come. It may be called while they are served; a request whose first byte has
+// arrived is not touched.
+func (d *Door) CloseIdle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		if c.state.CompareAndSwap(idle, leaving) {
+			// Whoever reads from it finds out, and closes it for good.
+			_ = c.tcp.Close()
+		}
+	}
+}
+
+// CloseAll breaks all connections off.
+func (d *Door) CloseAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		_ = c.tcp.Close()
+	}
+}
+
+// within reports whether one of the prefixes holds the address.
+func within(prefixes []netip.Prefix, a netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
