@@ -137,13 +137,13 @@ func isTargetText(s string) bool {
 	return true
 }
 
-// lines are how many lines there are of a field, and the last one's value.
-type lines struct {
+// occurrence is how many lines there are of a field, and the last value.
+type occurrence struct {
 	count int
 	value string
 }
 
-func (l *lines) note(f Field, name string) {
+func (l *occurrence) note(f Field, name string) {
 	if EqualFold(f.Name, name) {
 		l.count++
 		l.value = f.Value
@@ -153,7 +153,7 @@ func (l *lines) note(f Field, name string) {
 // frame judges the fields that say where the message ends and what follows it.
 // It goes over them once: most requests have none of those but Host.
 func (h *RequestHead) frame() *Refusal {
-	var host, length, coding, expect, connection lines
+	var host, length, coding, expect, connection occurrence
 	for _, f := range h.Fields {
 		switch len(f.Name) {
 		case len("Host"):
@@ -205,7 +205,7 @@ func (h *RequestHead) frame() *Refusal {
 
 // refuseCoding tells a coding that is not understood, which is 501 (RFC 9112,
 // section 6.1), from a list that cannot be framed at all.
-func refuseCoding(coding lines) *Refusal {
+func refuseCoding(coding occurrence) *Refusal {
 	last, known := "", coding.count == 1
 	for rest, item := coding.value, ""; rest != "" && known; {
 		item, rest = NextItem(rest)
