@@ -31,6 +31,7 @@ type Body struct {
 	clock  *clock
 	read   int64
 	max    int64 // 0: no limit
+	failed bool
 	whole  atomic.Bool
 	closed atomic.Bool
 }
@@ -50,8 +51,10 @@ func (b *Body) Read(p []byte) (int, error) {
 	}
 	n, err := b.src.Read(p)
 	b.read += int64(n)
+	b.failed = err != nil
 	switch {
 	case b.max > 0 && b.read > b.max:
+		b.failed = true
 		return 0, ErrBodyTooLarge
 	case errors.Is(err, io.EOF), b.Length >= 0 && b.read == b.Length:
 		b.whole.Store(true)
@@ -90,7 +93,7 @@ const smallRest = 64 << 10
 // Spare reports whether the rest of the body is worth reading for the sake of
 // the connection. It must not be called while the body is read.
 func (b *Body) Spare() bool {
-	return b.Whole() || !b.waits && !b.closed.Load() && b.Length >= 0 && b.Length-b.read <= smallRest
+	return b.Whole() || !b.waits && !b.failed && !b.closed.Load() && b.Length >= 0 && b.Length-b.read <= smallRest
 }
 
 // finish reads the rest of a body that is spared.

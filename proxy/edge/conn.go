@@ -101,7 +101,9 @@ func (c *Conn) next() bool {
 	if c.away == errGone {
 		return false
 	}
-	c.req.Refusal = c.away
+	if c.req.Refusal = c.away; c.away != nil {
+		c.clock.read, c.clock.write, c.clock.end = c.l.limits.Read, c.l.limits.Write, time.Time{}
+	}
 	c.last = c.away != nil || !c.req.Persistent
 	return true
 }
