@@ -42,6 +42,10 @@ type Check struct {
 	Kind Kind // HTTP
 	Port int  // the port to connect to on the member's host; the member's own
 
+	// Preamble is sent first on each connection, before TLS, such as a PROXY
+	// header; nothing.
+	Preamble []byte
+
 	Method   string        // GET, HEAD, OPTIONS or POST, always without a body; GET
 	Path     string        // request target, with its query; "/"
 	Host     string        // Host field; the member's address, "localhost" on a Unix socket

@@ -58,6 +58,11 @@ func probe(ctx context.Context, dial dialFunc, c Check, t Target) (out outcome) 
 		return failed("connect", err)
 	}
 	defer closeWith(ctx, conn)()
+	if len(c.Preamble) > 0 {
+		if _, err := conn.Write(c.Preamble); err != nil {
+			return failed("connect", err)
+		}
+	}
 	if c.Kind == TCP {
 		return outcome{ok: true, reason: "connect: accepted"}
 	}

@@ -164,6 +164,25 @@ func TestTCPProbeConnectsOnly(t *testing.T) {
 	}
 }
 
+// TestPreambleComesFirst, before TLS as well, and is all that a check of TCP says.
+func TestPreambleComesFirst(t *testing.T) {
+	const preamble = "PROXY UNKNOWN\r\n"
+	said := make(chan string, 1)
+	address := serve(t, func(conn net.Conn) {
+		first := make([]byte, len(preamble))
+		_, _ = io.ReadFull(conn, first)
+		next, _ := io.ReadAll(io.LimitReader(conn, 3))
+		said <- string(first) + string(next)
+	})
+	for kind, next := range map[Kind]string{HTTP: "GET", HTTPS: "\x16\x03\x01", TLS: "\x16\x03\x01", TCP: ""} {
+		c := Check{Kind: kind, Preamble: []byte(preamble), Interval: patience, Timeout: patience}
+		out := probe(t.Context(), dialTCP, c.withDefaults(), Target{Address: address})
+		if got := <-said; got != preamble+next || out.ok != (kind == TCP) {
+			t.Errorf("kind %d: the server was told %q: %+v", kind, got, out)
+		}
+	}
+}
+
 // serveTLS serves HTTP over TLS with a certificate for example.com, *.example.com
 // and the loopback addresses, which pool trusts.
 func serveTLS(t *testing.T, handler http.HandlerFunc) (address string, pool *x509.CertPool) {

@@ -94,7 +94,7 @@ func (c *call) newJob(found *entry) *job {
 		asked = askIdentity(asked)
 	}
 	c.forward = appendForwarded(c.forward[:0], c.client, c.req.Minor, c.target, asked)
-	j.req = upstream.Request{
+	j.req = upstream.Request{ // without a Client: the answer is for all who wait
 		Method: "GET", Target: j.target.raw, Fields: c.forward.Clone(2),
 		Hash: c.key.hash, Key: c.route.PlaceBy.of(j.target, j.fields, c.client.Peer().Addr()), Alone: c.h.fleet != nil,
 	}

@@ -31,7 +31,7 @@ var rooms = map[string][]string{
 		"github.com/klauspost/compress", "github.com/molecule-man/go-brrr",
 	},
 	"proxy/admin":     {"proxy", "proxy/cache", "proxy/edge", "proxy/upstream", "health", "github.com/prometheus/client_golang"},
-	"proxy/server":    {"singleflight/redis", "proxy", "proxy/admin", "proxy/cache", "proxy/config", "proxy/edge", "proxy/upstream", "proxy/upstream/discover", "health", "github.com/valyala/fasthttp"},
+	"proxy/server":    {"singleflight/redis", "proxy", "proxy/admin", "proxy/cache", "proxy/config", "proxy/edge", "proxy/upstream", "proxy/upstream/discover", "proxy/wire", "health", "github.com/valyala/fasthttp"},
 	"cmd/proxy":       {"proxy/config", "proxy/server", "github.com/spf13/cobra", "golang.org/x/term"},
 	"loadtest":        {"loadtest/drill", "loadtest/load", "loadtest/origin", "github.com/spf13/cobra"},
 	"loadtest/drill":  {"loadtest/origin"},

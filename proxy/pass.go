@@ -19,6 +19,7 @@ func (c *call) pass(why cache.Reason) {
 	req := &upstream.Request{
 		Method: c.method, Target: c.target.raw, Fields: c.forward,
 		Hash: c.key.hash, Key: c.route.PlaceBy.of(c.target, c.fields, c.client.Peer().Addr()),
+		Client: wire.ProxyHeader{Source: c.client.Peer(), Destination: c.client.Local()},
 	}
 	early := c.openInterim()
 	req.Interim = early.forward

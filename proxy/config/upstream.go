@@ -21,6 +21,19 @@ const (
 	BalanceRandom        Balance = "random"
 )
 
+// ProxyProtocol is what servers are told of clients by the PROXY protocol.
+type ProxyProtocol string
+
+// ProxyProtocolV1 is a line of text, ProxyProtocolV2 binary. The header tells of
+// the client of a request that is passed on. Fills, whose answers are for
+// everybody, and health checks tell of none, as UNKNOWN or LOCAL; checks on a
+// port of their own send no header.
+const (
+	ProxyProtocolOff ProxyProtocol = "off"
+	ProxyProtocolV1  ProxyProtocol = "v1"
+	ProxyProtocolV2  ProxyProtocol = "v2"
+)
+
 // Upstream is a pool of servers that answer for the same resources.
 type Upstream struct {
 	// Balance is how a member is chosen. Default hash.
@@ -89,6 +102,9 @@ type Upstream struct {
 	// MaxIdleConnections bounds the unused connections kept to each member. At
 	// most MaxConnections. Default 256, or MaxConnections if that is less.
 	MaxIdleConnections int `yaml:"max_idle_connections" default:"256" range:"0..65536"`
+	// ProxyProtocol is the version of the PROXY header that connections begin
+	// with. Default off.
+	ProxyProtocol ProxyProtocol `yaml:"proxy_protocol" default:"off" oneof:"off v1 v2"`
 	// TLS says whether connections are made with TLS; without it, all that
 	// begins with TLS is zero. Default off.
 	TLS bool `yaml:"tls" default:"off"`

@@ -12,7 +12,7 @@ var faultyUpstreams = []struct{ text, want string }{
 f:6:3: upstreams.app: unknown key "timeout"; did you mean health_check.timeout or queue.timeout?
 f:7:3: upstreams.app: unknown key "statuses"; did you mean health_check.statuses or ejection.statuses?
 f:8:3: upstreams.app: unknown key "hash-by"; did you mean hash_by?
-f:9:3: upstreams.app: unknown key "rty"; known here: balance, hash_by, balance_factor, servers, servers_file, resolve, slow_start, panic_threshold, health_check, ejection, retry, hedge_percentile, adaptive_concurrency, queue, max_head_size, connect_timeout, response_timeout, read_timeout, write_timeout, idle_timeout, max_requests, max_connections, max_idle_connections, tls, tls_ca_file, tls_server_name, tls_cert_file, tls_key_file, tls_insecure`},
+f:9:3: upstreams.app: unknown key "rty"; known here: balance, hash_by, balance_factor, servers, servers_file, resolve, slow_start, panic_threshold, health_check, ejection, retry, hedge_percentile, adaptive_concurrency, queue, max_head_size, connect_timeout, response_timeout, read_timeout, write_timeout, idle_timeout, max_requests, max_connections, max_idle_connections, proxy_protocol, tls, tls_ca_file, tls_server_name, tls_cert_file, tls_key_file, tls_insecure`},
 	{"cache: {addresses: ['a:1'], timeout: 1s}" + rest,
 		`f:1:9: cache: unknown key "addresses"; did you mean shared.redis.addresses?
 f:1:29: cache: unknown key "timeout"; did you mean shared.timeout?`},
@@ -243,6 +243,12 @@ f:4:154: upstreams.app.max_idle_connections: want 0 to 65536, got 65537`},
 f:4:94: upstreams.app.max_idle_connections: is more than max_connections, which is 10; write at most that`},
 	{appOf("max_connections: ten, max_requests: 60000, max_idle_connections: 60000"),
 		`f:4:50: upstreams.app.max_connections: want a whole number, got "ten"`},
+	// The PROXY protocol.
+	{appOf("proxy_protocol: v3"),
+		`f:4:49: upstreams.app.proxy_protocol: want off, v1 or v2, got "v3"`},
+	{appOf("proxy_protocol: on, tls: maybe"),
+		`f:4:49: upstreams.app.proxy_protocol: want off, v1 or v2, got "on"
+f:4:58: upstreams.app.tls: want on or off, got "maybe"`},
 	// TLS.
 	{appOf("tls_ca_file: a, tls_server_name: b, tls_cert_file: c, tls_key_file: d, tls_insecure: on"),
 		`f:4:46: upstreams.app.tls_ca_file: means nothing without TLS; remove it or write tls: on

@@ -30,7 +30,7 @@ func defaultUpstream(servers ...Member) Upstream {
 		Queue:       Queue{Size: 1024, Timeout: time.Second},
 		MaxHeadSize: 16 << 10, ConnectTimeout: time.Second, ResponseTimeout: 30 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
-		MaxRequests: 1024, MaxConnections: 1024, MaxIdleConnections: 256,
+		MaxRequests: 1024, MaxConnections: 1024, MaxIdleConnections: 256, ProxyProtocol: ProxyProtocolOff,
 	}
 }
 
@@ -94,6 +94,7 @@ const fullUpstream = `  balance: ketama
   max_requests: 65536
   max_connections: 65536
   max_idle_connections: 0
+  proxy_protocol: v2
   tls: on
   tls_server_name: app.internal
   tls_cert_file: me.crt
@@ -119,7 +120,7 @@ func TestFullUpstream(t *testing.T) {
 		HedgePercentile: 99, AdaptiveConcurrency: Concurrency{65536, 65536}, Queue: Queue{0, time.Millisecond},
 		MaxHeadSize: 1 << 20, ConnectTimeout: time.Millisecond, ResponseTimeout: time.Hour, ReadTimeout: time.Millisecond,
 		WriteTimeout: 2 * time.Millisecond, IdleTimeout: 3 * time.Millisecond, MaxRequests: 65536, MaxConnections: 65536,
-		TLS: true, TLSServerName: "app.internal", TLSCertFile: "me.crt", TLSKeyFile: "me.key", TLSInsecure: true,
+		ProxyProtocol: ProxyProtocolV2, TLS: true, TLSServerName: "app.internal", TLSCertFile: "me.crt", TLSKeyFile: "me.key", TLSInsecure: true,
 	}
 	if got := mustParse(t, poolOf(fullUpstream)).Upstreams["app"]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -45,6 +45,7 @@ type Conn struct {
 	door     *Door
 	l        *Listener
 	peer     netip.AddrPort
+	local    netip.AddrPort
 	secure   bool
 
 	in     *bufio.Reader
@@ -65,6 +66,9 @@ func (c *Conn) Request() *Request { return &c.req }
 
 // Peer implements [Client].
 func (c *Conn) Peer() netip.AddrPort { return c.peer }
+
+// Local implements [Client].
+func (c *Conn) Local() netip.AddrPort { return c.local }
 
 // Secure implements [Client].
 func (c *Conn) Secure() bool { return c.secure }
@@ -102,7 +106,7 @@ func (c *Conn) next() bool {
 		return false
 	}
 	if c.req.Refusal = c.away; c.away != nil {
-		c.clock.read, c.clock.write, c.clock.end = c.l.limits.Read, c.l.limits.Write, time.Time{}
+		c.clock.read, c.clock.write, c.clock.end = c.l.opts.Limits.Read, c.l.opts.Limits.Write, time.Time{}
 	}
 	c.last = c.away != nil || !c.req.Persistent
 	return true
@@ -121,7 +125,7 @@ func (c *Conn) reset() {
 // await waits for the first byte of a request.
 func (c *Conn) await() bool {
 	c.state.Store(idle)
-	c.clock.read = c.l.limits.Idle
+	c.clock.read = c.l.opts.Limits.Idle
 	if c.clock.allowRead() != nil {
 		return false
 	}

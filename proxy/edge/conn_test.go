@@ -225,6 +225,7 @@ func TestSlowReaders(t *testing.T) {
 type loop struct{ net.Conn }
 
 func (*loop) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (*loop) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (*loop) SetReadDeadline(time.Time) error  { return nil }
 func (*loop) SetWriteDeadline(time.Time) error { return nil }
 func (*loop) Read([]byte) (int, error)         { return 0, io.EOF }

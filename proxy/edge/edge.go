@@ -27,6 +27,8 @@ type Client interface {
 	// Peer is the address of the client, or of whoever speaks for it; what a
 	// PROXY header said counts. It is the zero value where there is none.
 	Peer() netip.AddrPort
+	// Local is the address that the client connected to, like Peer.
+	Local() netip.AddrPort
 	// Secure reports whether the client came over TLS.
 	Secure() bool
 	// Interim writes an interim response (RFC 9110, section 15.2). It must not be

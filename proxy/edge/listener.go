@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"ringfence/proxy/wire"
 )
 
 // ListenerOptions describe what comes in by one listener.
@@ -14,20 +16,22 @@ type ListenerOptions struct {
 	Limits Limits
 	// TLS is how clients are spoken to; nil: in plain.
 	TLS *tls.Config
+	// ProxyFrom are the addresses whose connections begin with a PROXY header,
+	// which is believed. Others may not send one.
+	ProxyFrom []netip.Prefix
 }
 
 // Listener makes an [Conn] of each connection of another listener. It implements
 // net.Listener.
 type Listener struct {
 	net.Listener
-	door   *Door
-	limits Limits
-	tls    *tls.Config
+	door *Door
+	opts ListenerOptions
 }
 
 // NewListener returns a listener whose connections come through the door.
 func NewListener(inner net.Listener, d *Door, o ListenerOptions) *Listener {
-	return &Listener{Listener: inner, door: d, limits: o.Limits, tls: o.TLS}
+	return &Listener{Listener: inner, door: d, opts: o}
 }
 
 // Accept implements net.Listener. The connection is a [Conn].
@@ -48,7 +52,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // Wrap returns a connection that has not come through the door yet.
 func (l *Listener) Wrap(tcp net.Conn) *Conn {
-	c := &Conn{Conn: tcp, tcp: tcp, door: l.door, l: l, peer: addrPort(tcp.RemoteAddr()), in: bufio.NewReaderSize(tcp, readBuffer)}
+	c := &Conn{Conn: tcp, tcp: tcp, door: l.door, l: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr()), in: bufio.NewReaderSize(tcp, readBuffer)}
 	c.clock.on = tcp
 	return c
 }
@@ -76,21 +80,33 @@ func (c *Conn) Handshake() error {
 }
 
 func (c *Conn) introduce() error {
-	if c.l.tls == nil {
+	proxied := within(c.l.opts.ProxyFrom, c.peer.Addr())
+	if c.l.opts.TLS == nil && !proxied {
 		return nil
 	}
-	if d := c.l.limits.Head; d > 0 {
+	if d := c.l.opts.Limits.Head; d > 0 {
 		if err := c.tcp.SetDeadline(time.Now().Add(d)); err != nil {
 			return err
 		}
 	}
-	t := tls.Server(c.tcp, c.l.tls)
-	if err := t.Handshake(); err != nil {
-		return fmt.Errorf("TLS handshake: %w", err)
+	if proxied {
+		h, err := ReadProxyHeader(c.tcp)
+		if err != nil {
+			return err
+		}
+		if h != (wire.ProxyHeader{}) { // else it speaks for itself
+			c.peer, c.local = h.Source, h.Destination
+		}
 	}
-	c.Conn, c.secure = t, true
-	c.clock.on = t
-	c.in.Reset(t)
+	if c.l.opts.TLS != nil {
+		t := tls.Server(c.tcp, c.l.opts.TLS)
+		if err := t.Handshake(); err != nil {
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		c.Conn, c.secure = t, true
+		c.clock.on = t
+		c.in.Reset(t)
+	}
 	return c.tcp.SetDeadline(time.Time{})
 }
 

@@ -96,21 +96,19 @@ func (p *peer) sent(text string, n int) {
 // answer reads one answer: its status and body.
 func (p *peer) answer(method string) string {
 	p.t.Helper()
-	for {
-		resp, err := http.ReadResponse(p.br, &http.Request{Method: method})
-		if err != nil {
-			return "none: " + err.Error()
-		}
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return err.Error()
-		}
-		s := fmt.Sprintf("%d %s", resp.StatusCode, b)
-		if resp.Close {
-			s += " close"
-		}
-		return s
+	resp, err := http.ReadResponse(p.br, &http.Request{Method: method})
+	if err != nil {
+		return "none: " + err.Error()
 	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	s := fmt.Sprintf("%d %s", resp.StatusCode, b)
+	if resp.Close {
+		s += " close"
+	}
+	return s
 }
 
 // ended reports whether the connection ends without another byte.

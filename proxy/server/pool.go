@@ -9,6 +9,7 @@ import (
 	"ringfence/proxy/config"
 	"ringfence/proxy/upstream"
 	"ringfence/proxy/upstream/discover"
+	"ringfence/proxy/wire"
 )
 
 // newPools builds a pool for each upstream.
@@ -53,6 +54,13 @@ func poolOptions(name string, u config.Upstream, log *slog.Logger) (upstream.Opt
 		QueueSize:       u.Queue.Size,
 		QueueTimeout:    u.Queue.Timeout,
 		Log:             log,
+	}
+	switch u.ProxyProtocol {
+	case config.ProxyProtocolOff:
+	case config.ProxyProtocolV1:
+		o.ProxyProtocol = wire.ProxyV1
+	case config.ProxyProtocolV2:
+		o.ProxyProtocol = wire.ProxyV2
 	}
 	if c := u.AdaptiveConcurrency; c.Max > 0 {
 		o.Concurrency = &health.Limits{Min: c.Min, Max: c.Max}

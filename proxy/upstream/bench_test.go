@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ringfence/proxy/wire"
 )
 
 // bulk answers every request head with answer, as cheaply as a server can.
@@ -73,7 +75,7 @@ func exchangeOnce(tb testing.TB, p *Pool, ctx context.Context, req *Request, buf
 // BenchmarkQuiet is the look at a kept connection before it is used.
 func BenchmarkQuiet(b *testing.B) {
 	s := newServer(serverOptions{address: newOrigin(b, (*peer).hold).addr(), connectTimeout: time.Minute, maxConnections: 1})
-	c, _, err := s.take(b.Context(), false)
+	c, _, err := s.take(b.Context(), wire.ProxyHeader{}, false)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"ringfence/proxy/wire"
 )
 
 // conn is one connection to a server, in plain text or, where secure is there,
@@ -13,6 +15,8 @@ import (
 type conn struct {
 	socket
 	secure *secure
+	// told is what the server was told of the client, see [Options].ProxyProtocol.
+	told wire.ProxyHeader
 	// idleSince is when the connection was last given back, zero while it has
 	// served no request.
 	idleSince time.Time

@@ -103,7 +103,7 @@ func start(ctx context.Context, s *server, b *buffers, t terms, req *Request, fr
 	s.requests.Add(1)
 	var reused bool
 	if err = ctx.Err(); err == nil {
-		x.conn, reused, err = s.take(ctx, fresh)
+		x.conn, reused, err = s.take(ctx, req.Client, fresh)
 	}
 	if err != nil {
 		err = x.blame(connectKind(err), true, err)

@@ -15,6 +15,7 @@ import (
 
 	"ringfence/health"
 	"ringfence/proxy/upstream/discover"
+	"ringfence/proxy/wire"
 )
 
 // Options describe a pool. A field whose zero value means something says so; the
@@ -30,6 +31,12 @@ type Options struct {
 	Discover discover.Options
 	// TLS is how servers are spoken to; nil: in plain text.
 	TLS *TLSOptions
+	// ProxyProtocol is the version of the PROXY header that connections begin
+	// with, before TLS; the zero value is none. A connection serves only requests
+	// that tell the same in [Request].Client: those of one connection of a client,
+	// or all that tell of none. Checks tell of none; on a port of their own they
+	// send no header, as there it would be for another listener.
+	ProxyProtocol wire.ProxyVersion
 	// Check is the active health check, nil for none; Ejection is the passive
 	// one, the zero value being none; see [health.Options] for these and for
 	// SlowStart.
@@ -134,7 +141,7 @@ func build(o Options) (p *Pool, err error) {
 		limits: terms{response: o.ResponseTimeout, read: o.ReadTimeout, write: o.WriteTimeout, failures: o.FailureStatuses},
 		budget: budget{part: o.Retry.Budget, least: o.Retry.BudgetMin},
 		server: serverOptions{
-			connectTimeout: o.ConnectTimeout, idleTimeout: o.IdleTimeout, maxIdle: o.MaxIdle,
+			proxy: o.ProxyProtocol, connectTimeout: o.ConnectTimeout, idleTimeout: o.IdleTimeout, maxIdle: o.MaxIdle,
 			maxConnections: o.MaxConnections, maxRequests: o.MaxRequests, queueSize: o.QueueSize, queueTimeout: o.QueueTimeout,
 		},
 	}
@@ -173,6 +180,9 @@ func (p *Pool) begin() (err error) {
 		case health.HTTPS, health.TLS:
 			c.TLS = p.server.tls
 		case health.HTTP, health.TCP:
+		}
+		if c.Port == 0 {
+			c.Preamble = wire.AppendProxyHeader(nil, p.o.ProxyProtocol, wire.ProxyHeader{})
 		}
 		check = &c
 	}

@@ -28,6 +28,10 @@ type Request struct {
 	Hash uint64
 	// Key is what the request is placed by instead, "" for none.
 	Key string
+	// Client is the client's connection, for servers that are told of it, see
+	// [Options].ProxyProtocol. The zero value is for requests that are made for
+	// nobody, or for everybody, such as a fill.
+	Client wire.ProxyHeader
 	// Alone says that the request must not be sent to two members at once, as
 	// the one that fills a key for a whole fleet must not.
 	Alone bool

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ringfence/proxy/wire"
 )
 
 func TestKeepAlive(t *testing.T) {
@@ -292,7 +294,7 @@ func TestCloseDuringARequest(t *testing.T) {
 func TestInterruptedConnectionStaysSo(t *testing.T) {
 	o := newOrigin(t, (*peer).hold)
 	s := newServer(serverOptions{address: o.addr(), connectTimeout: time.Minute, maxConnections: 1})
-	c, _, err := s.take(context.Background(), false)
+	c, _, err := s.take(context.Background(), wire.ProxyHeader{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

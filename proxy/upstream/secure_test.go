@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ringfence/proxy/wire"
 )
 
 // arrivedAt returns how many bytes are there for c to be read.
@@ -222,7 +224,7 @@ func TestGoodbye(t *testing.T) {
 	s = someServer(t, full.addr(), func(o *serverOptions) { o.tls = mustTLS(t, TLSOptions{CA: ca.pem(), ServerName: "app"}) })
 	s.tryEnter()
 	defer s.leave()
-	c, _, err := s.take(t.Context(), false)
+	c, _, err := s.take(t.Context(), wire.ProxyHeader{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +253,7 @@ func TestHurry(t *testing.T) {
 	s := someServer(t, o.addr(), nil)
 	s.tryEnter()
 	defer s.leave()
-	c, _, err := s.take(t.Context(), false)
+	c, _, err := s.take(t.Context(), wire.ProxyHeader{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ringfence/health"
+	"ringfence/proxy/wire"
 )
 
 // serverOptions describe one server. All of them are required, but for those
@@ -27,6 +28,9 @@ type serverOptions struct {
 	name string
 	// tls is what newTLS gave, nil for plain text.
 	tls *tls.Config
+	// proxy is the version of the PROXY header that each connection begins with;
+	// zero: none.
+	proxy wire.ProxyVersion
 	// connectTimeout bounds the opening of a connection, the look-up of a name
 	// and the TLS handshake included.
 	connectTimeout time.Duration
@@ -139,11 +143,15 @@ func (s *server) failed(kind Kind, unsent bool, err error) error {
 }
 
 // take returns a connection and whether it was used before, for a request that
-// has entered. Unless fresh is wanted, the most recently used idle one that is
-// still quiet comes first.
-func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, err error) {
+// has entered, of a client that only servers with a PROXY header are told of.
+// Unless fresh is wanted, the most recently used idle one that is still quiet
+// comes first.
+func (s *server) take(ctx context.Context, client wire.ProxyHeader, fresh bool) (c *conn, reused bool, err error) {
+	if s.options.proxy == wire.NoProxyHeader {
+		client = wire.ProxyHeader{}
+	}
 	for !fresh {
-		c := s.takeIdle()
+		c := s.takeIdle(client)
 		if c == nil {
 			break
 		}
@@ -154,7 +162,7 @@ func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, er
 		s.discard(c)
 	}
 	s.makeRoom()
-	if c, err = s.connect(ctx); err != nil {
+	if c, err = s.connect(ctx, client); err != nil {
 		s.mu.Lock()
 		s.open--
 		s.mu.Unlock()
@@ -162,18 +170,18 @@ func (s *server) take(ctx context.Context, fresh bool) (c *conn, reused bool, er
 	return c, false, err
 }
 
-// takeIdle returns the idle connection that was used last, or nil.
-func (s *server) takeIdle() *conn {
+// takeIdle returns the idle connection that was used last, of those that told of
+// this client, or nil.
+func (s *server) takeIdle(client wire.ProxyHeader) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.idle)
-	if n == 0 {
-		return nil
+	for i, c := range slices.Backward(s.idle) {
+		if c.told == client {
+			s.idle = slices.Delete(s.idle, i, i+1)
+			return c
+		}
 	}
-	c := s.idle[n-1]
-	s.idle[n-1] = nil
-	s.idle = s.idle[:n-1]
-	return c
+	return nil
 }
 
 // makeRoom counts a connection that will be opened, and closes the oldest idle
@@ -190,8 +198,8 @@ func (s *server) makeRoom() {
 	closeAll(old)
 }
 
-// connect opens a connection.
-func (s *server) connect(ctx context.Context) (*conn, error) {
+// connect opens a connection that tells of client.
+func (s *server) connect(ctx context.Context, client wire.ProxyHeader) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.connectTimeout)
 	defer cancel()
 	nc, err := new(net.Dialer).DialContext(ctx, s.network, s.dest)
@@ -199,6 +207,10 @@ func (s *server) connect(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	c, err := newConn(nc)
+	if err == nil && s.options.proxy != wire.NoProxyHeader {
+		c.told = client
+		err = introduce(ctx, nc, wire.AppendProxyHeader(nil, s.options.proxy, client))
+	}
 	if err == nil && s.tls != nil {
 		err = c.startTLS(ctx, s.tls)
 	}
@@ -207,6 +219,16 @@ func (s *server) connect(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// introduce sends a header, within the deadline of ctx, which must have one.
+func introduce(ctx context.Context, nc net.Conn, header []byte) error {
+	until, _ := ctx.Deadline()
+	if err := nc.SetWriteDeadline(until); err != nil {
+		return err
+	}
+	_, err := nc.Write(header)
+	return err
 }
 
 // give takes a connection back that stands between two messages.
