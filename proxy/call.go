@@ -77,6 +77,14 @@ func (c *call) serve() {
 		c.refuse(status, why)
 		return
 	}
+	if port := c.client.Site().RedirectToHTTPS; port > 0 {
+		c.redirect(port)
+		return
+	}
+	if c.target.raw == "*" {
+		c.options()
+		return
+	}
 	if c.route = c.h.routes.match(c.target.host, c.target.path); c.route == nil {
 		c.refuse(404, "no route for this host and path")
 		return

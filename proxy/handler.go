@@ -148,6 +148,9 @@ func (h *Handler) end(c *call) {
 			c.ctx.Response.Header.SetConnectionClose()
 		}
 	}
+	if hsts := c.client.Site().HSTS; hsts != "" {
+		putHSTS(&c.ctx.Response.Header, hsts)
+	}
 	if h.draining.Load() {
 		c.ctx.Response.Header.SetConnectionClose()
 	}

@@ -3,7 +3,10 @@ package proxy
 import (
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"ringfence/proxy/cache"
+	"ringfence/proxy/edge"
 	"ringfence/proxy/wire"
 )
 
@@ -33,6 +36,45 @@ func (c *call) refuse(status int, why string) {
 	}
 	c.text = append(c.text[:0], pseudonym+"; detail=refused"...)
 	c.ctx.Response.Header.AddBytesV("Cache-Status", c.text)
+}
+
+// redirect sends the client to the same place by https.
+func (c *call) redirect(port int) {
+	location, ok := edge.RedirectToHTTPS(c.target.host, port, c.target.raw)
+	if !ok {
+		c.refuse(400, "the request names no host to be redirected to")
+		return
+	}
+	c.say(308, "", "this is to be had by https alone")
+	c.ctx.Response.Header.Set("Location", location)
+}
+
+// options answers OPTIONS * for the proxy itself (RFC 9110, section 9.3.7): which
+// methods a resource allows is for its upstream to say.
+func (c *call) options() {
+	fields := wire.Fields{
+		{Name: "Date", Value: string(cache.AppendDate(nil, c.now))},
+		{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
+	}
+	if err := c.heads.read(&c.ctx.Response.Header, 204, fields, 0); err != nil {
+		c.say(500, "proxy_internal_error", err.Error())
+	}
+}
+
+// putHSTS has the answer tell what the listener does of Strict-Transport-Security,
+// in place of what an upstream does: there may be one line (RFC 6797, section 7.1).
+func putHSTS(h *fasthttp.ResponseHeader, value string) {
+	const name = "Strict-Transport-Security"
+	var others []string
+	for key := range h.All() {
+		if wire.EqualFold(view(key), name) {
+			others = append(others, string(key))
+		}
+	}
+	for _, key := range others {
+		h.Del(key)
+	}
+	h.Set(name, value)
 }
 
 // say answers with a short text of the proxy's own. kind is the error type for

@@ -27,26 +27,35 @@ var errTarget = errors.New("ambiguous request target")
 // Host lines (RFC 9112, section 3.2). The authority of an absolute target wins
 // over the Host field.
 func parseTarget(scheme, method, raw string, fields wire.Fields) (target, error) {
-	authority := fields.Get("Host")
+	t := target{scheme: scheme}
+	var err error
+	if t.authority, t.host, err = canonicalAuthority(scheme, fields.Get("Host")); err != nil {
+		return target{}, err
+	}
 	switch {
 	case raw[0] == '/':
 	case raw == "*" && method == "OPTIONS":
 	default:
-		var err error
+		var authority string
 		if authority, raw, err = splitAbsolute(scheme, raw); err != nil {
 			return target{}, err
 		}
+		if t.authority, t.host, err = canonicalAuthority(scheme, authority); err != nil {
+			return target{}, err
+		}
 	}
-	t := target{scheme: scheme, raw: raw, path: raw}
+	t.raw, t.path = raw, raw
 	if i := strings.IndexByte(raw, '?'); i >= 0 {
 		t.path, t.query = raw[:i], raw[i:]
 	}
-	if strings.IndexByte(t.path, '\\') >= 0 {
+	switch {
+	case strings.HasPrefix(raw, "//"):
+		// Some take what follows for a host (RFC 3986, section 4.2).
+		return target{}, fmt.Errorf("%w: it begins with two slashes", errTarget)
+	case strings.IndexByte(t.path, '\\') >= 0:
 		return target{}, fmt.Errorf("%w: a backslash, which some take for a slash", errTarget)
 	}
-	var err error
-	t.authority, t.host, err = canonicalAuthority(scheme, authority)
-	return t, err
+	return t, nil
 }
 
 // withQuery returns t with its query in the form that the route's rules give

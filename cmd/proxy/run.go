@@ -75,7 +75,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, started fun
 		return errors.Join(err, srv.Close())
 	}
 	if started != nil {
-		started(srv.Addr(), srv.AdminAddr())
+		started(srv.Addrs()[0], srv.AdminAddr())
 	}
 	return srv.Run(ctx)
 }

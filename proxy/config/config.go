@@ -31,9 +31,13 @@ import (
 
 // Config is the whole configuration of one process.
 type Config struct {
-	// Listen is the host:port that clients connect to; an empty host means all
-	// interfaces, port 0 a free one. Default 127.0.0.1:8080.
+	// Listen is the short form of Listeners: the host:port of a single plain
+	// one; an empty host means all interfaces, port 0 a free one. "" where
+	// Listeners was written. Default 127.0.0.1:8080.
 	Listen string `yaml:"listen" default:"127.0.0.1:8080" format:"listen"`
+	// Listeners are what clients connect to; at least one. Default the one that
+	// Listen stands for.
+	Listeners []Listener `yaml:"listeners"`
 	// Admin is the operator's surface.
 	Admin Admin `yaml:"admin"`
 	// Log says what is logged and how.

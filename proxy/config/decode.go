@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -310,7 +311,7 @@ func mustLeaf(t reflect.Type, tag reflect.StructTag, text string) reflect.Value 
 // isLeaf reports whether a type is written as one scalar.
 func isLeaf(t reflect.Type) bool {
 	switch t {
-	case reflect.TypeFor[KeyPart](), reflect.TypeFor[HashBy](), reflect.TypeFor[RetryCause]():
+	case reflect.TypeFor[KeyPart](), reflect.TypeFor[HashBy](), reflect.TypeFor[RetryCause](), reflect.TypeFor[netip.Prefix]():
 		return true
 	}
 	switch t.Kind() {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,35 +14,51 @@ import (
 
 const exampleFile = "../../config.example.yaml"
 
-// TestExampleShowsDefaults: the example is the minimal file, written out.
-func TestExampleShowsDefaults(t *testing.T) {
-	got, err := Load(exampleFile)
+// readExample returns the example, and the example with the listeners that it
+// shows in a comment in place of listen.
+func readExample(t *testing.T) []string {
+	t.Helper()
+	data, err := os.ReadFile(exampleFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := mustParse(t, `
+	other := regexp.MustCompile(`(?m)^listen:.*$`).ReplaceAllString(string(data), "")
+	return []string{string(data), regexp.MustCompile(`(?m)^#(listeners:|  )`).ReplaceAllString(other, "$1")}
+}
+
+// TestExampleShowsDefaults: the example is the minimal file, written out.
+func TestExampleShowsDefaults(t *testing.T) {
+	const minimal = `
 cache: {shared: {redis: {addresses: ['127.0.0.1:6379']}}}
 upstreams: {app: {servers: [{address: '127.0.0.1:9001'}, {address: '127.0.0.1:9002'}, {srv: _http._tcp.app.internal}],
   health_check: {}, adaptive_concurrency: {}}}
-routes: [{upstream: app, compress: {}}]`)
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("config.example.yaml is not the defaults:\ngot  %+v\nwant %+v", got, want)
+routes: [{upstream: app, compress: {}}]`
+	const listeners = `
+listeners:
+  - address: 127.0.0.1:8443
+    tls: {certificates: [{cert_file: cert.pem, key_file: key.pem}], client_auth: {ca_file: clients.pem}}
+    hsts: {}
+    proxy_protocol: {from: [10.0.0.0/8]}
+  - address: 127.0.0.1:8080`
+	for i, text := range readExample(t) {
+		want := mustParse(t, []string{minimal, listeners + minimal}[i])
+		if got := mustParse(t, text); !reflect.DeepEqual(got, want) {
+			t.Errorf("config.example.yaml is not the defaults:\ngot  %+v\nwant %+v", got, want)
+		}
 	}
 }
 
 // TestExampleIsComplete: every option of the schema is in the example, with
 // its one comment.
 func TestExampleIsComplete(t *testing.T) {
-	data, err := os.ReadFile(exampleFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var document yaml.Node
-	if err := yaml.Unmarshal(data, &document); err != nil {
-		t.Fatal(err)
-	}
 	shown := make(map[string]bool)
-	collectShown(t, document.Content[0], "", shown)
+	for _, text := range readExample(t) {
+		var document yaml.Node
+		if err := yaml.Unmarshal([]byte(text), &document); err != nil {
+			t.Fatal(err)
+		}
+		collectShown(t, document.Content[0], "", shown)
+	}
 	want := make(map[string]bool)
 	collectOptions(reflect.TypeFor[Config](), "", want)
 	for _, option := range slices.Sorted(maps.Keys(want)) {

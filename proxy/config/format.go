@@ -52,6 +52,8 @@ func parseText(format, text string) (string, error) {
 		return text, checkMethod(text)
 	case "excerpt":
 		return text, checkExcerpt(text)
+	case "path-of-file":
+		return text, checkFile(text)
 	case "line":
 		return text, checkLine(text)
 	default:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -56,6 +57,8 @@ func parseAs(t reflect.Type, tag reflect.StructTag, text string) (any, error) {
 		return parseRetryCause(text)
 	case reflect.TypeFor[Status]():
 		return parseStatus(text)
+	case reflect.TypeFor[netip.Prefix]():
+		return parsePrefix(text)
 	case reflect.TypeFor[slog.Level]():
 		var level slog.Level
 		err := level.UnmarshalText([]byte(text))
@@ -99,6 +102,8 @@ func describe(t reflect.Type, tag reflect.StructTag) string {
 		return wordsRetryCause
 	case reflect.TypeFor[Status]():
 		return wordsStatus
+	case reflect.TypeFor[netip.Prefix]():
+		return wordsPrefix
 	}
 	switch t.Kind() {
 	case reflect.Int:

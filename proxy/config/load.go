@@ -22,6 +22,7 @@ const (
 func Default() Config {
 	var c Config
 	setDefaults(reflect.ValueOf(&c).Elem())
+	deriveListeners(&decoder{}, &c)
 	return c
 }
 

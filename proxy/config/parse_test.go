@@ -65,6 +65,7 @@ func TestMinimalFile(t *testing.T) {
 func TestDefault(t *testing.T) {
 	want := Config{
 		Listen:          "127.0.0.1:8080",
+		Listeners:       []Listener{{Address: "127.0.0.1:8080"}},
 		Admin:           Admin{Listen: "127.0.0.1:9901"},
 		Log:             Log{Level: slog.LevelInfo, Format: LogAuto},
 		ShutdownTimeout: 30 * time.Second,
@@ -194,10 +195,11 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(example)
 	f.Add([]byte(minimalFile))
+	f.Add([]byte(fullListeners + rest))
 	f.Add([]byte(routeOf(fullRoute)))
 	f.Add([]byte(sharedOf(fullShared)))
 	f.Add([]byte(poolOf(fullUpstream)))
-	for _, tt := range slices.Concat(faulty, faultyRoutes, faultyShared, faultyUpstreams) {
+	for _, tt := range slices.Concat(faulty, faultyListeners, faultyRoutes, faultyShared, faultyUpstreams) {
 		if len(tt.text) < maxFile {
 			f.Add([]byte(tt.text))
 		}
@@ -208,6 +210,7 @@ func FuzzParse(f *testing.F) {
 			if len(c.Upstreams) == 0 || len(c.Routes) == 0 || c.Cache.MaxObjectSize > c.Cache.Memory {
 				t.Errorf("valid, but %+v", c)
 			}
+			checkListeners(t, c)
 			checkShared(t, c.Cache)
 			for _, u := range c.Upstreams {
 				checkUpstream(t, u)

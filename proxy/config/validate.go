@@ -3,11 +3,11 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // derive fills in the defaults that follow from other options.
 func derive(d *decoder, c *Config) {
+	deriveListeners(d, c)
 	if !d.written("cache.max_object_size") {
 		c.Cache.MaxObjectSize = min(c.Cache.MaxObjectSize, c.Cache.Memory)
 	}
@@ -27,14 +27,7 @@ func derive(d *decoder, c *Config) {
 // validate checks what no value can show by itself. What already has a fault
 // is not judged again.
 func validate(d *decoder, c Config) {
-	shared := c.Admin.Listen == c.Listen && !strings.HasSuffix(c.Listen, ":0")
-	if shared && d.sound("listen", "admin.listen") {
-		if d.written("admin.listen") {
-			d.faultAt("admin.listen", "is the same address as listen; give it its own port")
-		} else {
-			d.faultAt("listen", "is the default of admin.listen; give one of them another port")
-		}
-	}
+	validateListeners(d, c)
 	if d.sound("cache.memory", "cache.max_object_size") && c.Cache.MaxObjectSize > c.Cache.Memory {
 		d.faultAt("cache.max_object_size", "is more than cache.memory; write at most that")
 	}

@@ -70,6 +70,9 @@ func (c *Conn) Peer() netip.AddrPort { return c.peer }
 // Local implements [Client].
 func (c *Conn) Local() netip.AddrPort { return c.local }
 
+// Site implements [Client].
+func (c *Conn) Site() *Site { return &c.l.opts.Site }
+
 // Secure implements [Client].
 func (c *Conn) Secure() bool { return c.secure }
 

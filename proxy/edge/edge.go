@@ -31,6 +31,8 @@ type Client interface {
 	Local() netip.AddrPort
 	// Secure reports whether the client came over TLS.
 	Secure() bool
+	// Site says how requests that came in this way are to be answered.
+	Site() *Site
 	// Interim writes an interim response (RFC 9110, section 15.2). It must not be
 	// called once the answer has begun. Fields are end-to-end. After an error
 	// nothing more can be written.
@@ -38,6 +40,14 @@ type Client interface {
 	// Abort has the client see that an answer is incomplete that has no other way
 	// to tell, when the connection is closed.
 	Abort()
+}
+
+// Site is what all answers have in common to those who came in by one listener.
+type Site struct {
+	// HSTS is the value of Strict-Transport-Security; "" for no such line.
+	HSTS string
+	// RedirectToHTTPS is the port that every request is redirected to; 0: none is.
+	RedirectToHTTPS int
 }
 
 // Request is a request as it was read.

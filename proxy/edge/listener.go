@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,6 +20,8 @@ type ListenerOptions struct {
 	// ProxyFrom are the addresses whose connections begin with a PROXY header,
 	// which is believed. Others may not send one.
 	ProxyFrom []netip.Prefix
+	// Site is for whoever answers.
+	Site Site
 }
 
 // Listener makes an [Conn] of each connection of another listener. It implements
@@ -67,16 +70,23 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 // Handshake does what comes before the first request: it finds out who the
-// client is. fasthttp's server calls it once, before it reads. An error means
-// that the connection is of no use.
+// client is. fasthttp's server calls it once, before it reads, and reads after an
+// error as well. Then there is nothing to be read, but for a client that speaks
+// HTTP where TLS is spoken: it is told so.
 func (c *Conn) Handshake() error {
 	err := c.introduce()
-	if err != nil {
-		c.door.failed.Add(1)
-		return err
+	if err == nil {
+		c.door.identify(c)
+		return nil
 	}
-	c.door.identify(c)
-	return nil
+	c.door.failed.Add(1)
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && wire.IsToken(string(record.RecordHeader[:3])) {
+		c.away = &wire.Refusal{Status: 400, Why: "this is HTTP without TLS; ask by https"}
+	} else {
+		c.last = true
+	}
+	return err
 }
 
 func (c *Conn) introduce() error {

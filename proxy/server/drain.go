@@ -89,9 +89,14 @@ func (s *Server) drain(served <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
 	defer cancel()
 	s.handler.Drain()
-	err := s.listener.shut()
-	if err == nil {
-		err = <-served
+	var err error
+	for _, e := range s.entrances {
+		err = errors.Join(err, e.gate.shut())
+	}
+	for range s.entrances {
+		if err == nil {
+			err = <-served
+		}
 	}
 	s.await(ctx, keepAliveGrace)
 	s.door.CloseIdle()
@@ -129,6 +134,11 @@ func (s *Server) await(ctx context.Context, d time.Duration) bool {
 // release frees what needs no listener.
 func (s *Server) release(ctx context.Context) error {
 	err := s.handler.Close(ctx)
+	for _, e := range s.entrances {
+		if e.certs != nil {
+			e.certs.Close()
+		}
+	}
 	for _, p := range s.pools {
 		p.Close()
 	}

@@ -110,7 +110,7 @@ type client struct {
 
 func dial(t *testing.T, s *Server) *client {
 	t.Helper()
-	c, err := net.Dial("tcp", s.Addr())
+	c, err := net.Dial("tcp", s.Addrs()[0])
 	if err != nil {
 		t.Fatal(err)
 	}

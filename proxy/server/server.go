@@ -11,8 +11,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -34,7 +34,7 @@ type Server struct {
 	front   *fasthttp.Server
 	admin   *http.Server // nil without an admin listener
 
-	listener      gate
+	entrances     []*entrance
 	adminListener net.Listener
 	ready         atomic.Bool
 }
@@ -55,6 +55,9 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	if s.handler, err = proxy.New(opts); err != nil {
 		return nil, err
 	}
+	if s.entrances, err = newEntrances(cfg, log); err != nil {
+		return nil, errors.Join(err, s.release(context.Background()))
+	}
 	s.door = edge.NewDoor(edge.Capacity{Connections: cfg.Server.MaxConnections, PerClient: cfg.Server.MaxConnectionsPerClient})
 	s.front = edge.NewServer(s.handler.Serve, frontLog{log})
 	if cfg.Admin.Listen != "" {
@@ -69,14 +72,6 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// limitsOf are the bounds of a client's connection.
-func limitsOf(s config.Server) edge.Limits {
-	return edge.Limits{
-		MaxHead: int(s.MaxHeadSize), MaxTarget: int(s.MaxTargetSize), MaxFields: s.MaxHeaderFields, MaxBody: int64(s.MaxBodySize),
-		Idle: s.IdleTimeout, Head: s.HeadTimeout, Read: s.ReadTimeout, Write: s.WriteTimeout, Request: s.RequestTimeout,
-	}
-}
-
 // frontLog takes what fasthttp has to say of single connections, which is a
 // client's doing and not worth more than a debug line.
 type frontLog struct{ log *slog.Logger }
@@ -84,53 +79,6 @@ type frontLog struct{ log *slog.Logger }
 // Printf implements fasthttp.Logger.
 func (l frontLog) Printf(format string, args ...any) {
 	l.log.Debug("connection", "event", fmt.Sprintf(format, args...))
-}
-
-// Listen opens the listeners. It fails where an address is taken.
-func (s *Server) Listen() error {
-	front, err := listen("listen", s.cfg.Listen)
-	if err != nil {
-		return err
-	}
-	s.listener = gate{front.(*net.TCPListener)}
-	if s.admin == nil {
-		return nil
-	}
-	if s.adminListener, err = listen("admin.listen", s.cfg.Admin.Listen); err != nil {
-		return errors.Join(err, s.listener.Close())
-	}
-	return nil
-}
-
-func listen(option, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s %s: the address is in use by another program; stop it, or choose another address", option, address)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", option, address, cause(err))
-	}
-	return l, nil
-}
-
-// cause drops the operation and address that a network error repeats.
-func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
-}
-
-// Addr returns the address that clients connect to, after Listen.
-func (s *Server) Addr() string { return s.listener.Addr().String() }
-
-// AdminAddr returns the admin listener's address after Listen, or "".
-func (s *Server) AdminAddr() string {
-	if s.adminListener == nil {
-		return ""
-	}
-	return s.adminListener.Addr().String()
 }
 
 // Run serves until ctx ends, then stops accepting, lets the requests in flight
@@ -145,23 +93,33 @@ func (s *Server) Run(ctx context.Context) error {
 		go func() { watched <- s.admin.Serve(s.adminListener) }()
 	}
 	s.awaitServers(ctx)
-	served := make(chan error, 1)
-	go func() {
-		served <- s.front.Serve(edge.NewListener(s.listener, s.door, edge.ListenerOptions{Limits: limitsOf(s.cfg.Server)}))
-	}()
+	served := s.serve()
 	s.ready.Store(true)
-	s.log.Info("listening", "address", s.Addr(), "admin", s.AdminAddr())
+	s.log.Info("listening", "address", strings.Join(s.Addrs(), " "), "admin", s.AdminAddr())
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-served:
 		err = fmt.Errorf("serve: %w", err)
-		served <- nil
+		served <- nil // drain waits for one of each
 	case err = <-watched:
 		err = fmt.Errorf("serve the admin surface: %w", err)
 	}
 	s.ready.Store(false)
 	return errors.Join(err, s.drain(served))
+}
+
+// serve begins to accept clients. Each listener's end is sent to the channel, nil
+// where it was told to end.
+func (s *Server) serve() chan error {
+	served := make(chan error, len(s.entrances))
+	for _, e := range s.entrances {
+		if e.certs != nil {
+			e.certs.Start()
+		}
+		go func() { served <- s.front.Serve(edge.NewListener(e.gate, s.door, e.opts)) }()
+	}
+	return served
 }
 
 // maxFirst bounds how long the servers' names and first checks are waited for.
@@ -182,14 +140,7 @@ func (s *Server) awaitServers(ctx context.Context) {
 
 // Close frees a server that was not run.
 func (s *Server) Close() error {
-	var errs []error
-	if s.listener.TCPListener != nil {
-		errs = append(errs, s.listener.Close())
-	}
-	if s.adminListener != nil {
-		errs = append(errs, s.adminListener.Close())
-	}
-	return errors.Join(append(errs, s.release(context.Background()))...)
+	return errors.Join(s.closeListeners(), s.release(context.Background()))
 }
 
 // drainServer keeps new requests away from one server of an upstream.

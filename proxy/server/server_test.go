@@ -83,18 +83,18 @@ func TestListenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for option, set := range map[string]func(*config.Config){
-		"listen":       func(c *config.Config) { c.Listen = taken.Addr().String() },
-		"admin.listen": func(c *config.Config) { c.Admin.Listen = taken.Addr().String() },
+	for option, set := range map[string]func(*Server){
+		"listen":       func(s *Server) { s.entrances[0].cfg.Address = taken.Addr().String() },
+		"admin.listen": func(s *Server) { s.cfg.Admin.Listen = taken.Addr().String() },
 	} {
 		s := newServer(t, "127.0.0.1:1")
-		set(&s.cfg)
+		set(s)
 		want := option + " " + taken.Addr().String() + ": "
 		if err := s.Listen(); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Count(err.Error(), "127.0.0.1") != 1 {
 			t.Errorf("got %v, want %s...", err, want)
 		}
-		if s.listener.TCPListener != nil {
-			if _, err := s.listener.Accept(); !errors.Is(err, net.ErrClosed) {
+		if s.entrances[0].gate.TCPListener != nil {
+			if _, err := s.entrances[0].gate.Accept(); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("%s: the listener for clients is open: %v", option, err)
 			}
 		}
@@ -118,7 +118,7 @@ func TestDrain(t *testing.T) {
 	defer o.Stop()
 	s := newServer(t, o.Addr())
 	stop := run(t, s)
-	c, err := net.Dial("tcp", s.Addr())
+	c, err := net.Dial("tcp", s.Addrs()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestDrain(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Errorf("stopped with %v", err)
 	}
-	if _, err := net.Dial("tcp", s.Addr()); err == nil {
+	if _, err := net.Dial("tcp", s.Addrs()[0]); err == nil {
 		t.Error("the listener is open")
 	}
 }
@@ -171,7 +171,7 @@ func ready(t *testing.T, s *Server) int {
 func TestServeFails(t *testing.T) {
 	defer noLeak(t)
 	for name, breakIt := range map[string]func(*Server) error{
-		"serve":                   func(s *Server) error { return s.listener.TCPListener.Close() },
+		"serve":                   func(s *Server) error { return s.entrances[0].gate.TCPListener.Close() },
 		"serve the admin surface": func(s *Server) error { return s.adminListener.Close() },
 	} {
 		s := newServer(t, "127.0.0.1:1")

@@ -11,21 +11,23 @@ import (
 // 7.1.
 var ErrChunk = errors.New("malformed chunked body")
 
-// maxTrailer bounds the bytes of the trailer section and of one size line with
-// its extensions.
+// maxTrailer bounds the bytes of the trailer section, of one size line with its
+// extensions, and of all extensions beyond the bytes of data.
 const maxTrailer = 4 << 10
 
 // ChunkedReader reads the data of a chunked body, strictly: every line ends
-// with CRLF, sizes are at most 15 hexadecimal digits, extensions are skipped,
-// and a body that stops before its end gives io.ErrUnexpectedEOF, never io.EOF;
-// what breaks the grammar gives [ErrChunk]. The trailer section is read, checked
-// and dropped, as RFC 9110, section 6.5.1 allows. Not one byte past the body's
-// end is consumed. It is not safe for concurrent use.
+// with CRLF, sizes are at most 15 hexadecimal digits, extensions are checked and
+// skipped (RFC 9112, section 7.1.1), and a body that stops before its end gives
+// io.ErrUnexpectedEOF, never io.EOF; what breaks the grammar gives [ErrChunk].
+// The trailer section is read, checked and dropped, as RFC 9110, section 6.5.1
+// allows; one with a field that only a head may have is malformed. Not one byte
+// past the body's end is consumed. It is not safe for concurrent use.
 type ChunkedReader struct {
-	r    *bufio.Reader
-	left int64 // data bytes left in the current chunk
-	open bool  // the current chunk's closing CRLF is still to come
-	err  error // what ended the body, io.EOF after the last chunk
+	r      *bufio.Reader
+	left   int64 // data bytes left in the current chunk
+	excess int64 // bytes of extensions beyond those of data
+	open   bool  // the current chunk's closing CRLF is still to come
+	err    error // what ended the body, io.EOF after the last chunk
 }
 
 // NewChunkedReader returns a reader of the chunked body that r stands at.
@@ -71,8 +73,7 @@ func (c *ChunkedReader) nextChunk() error {
 	return nil
 }
 
-// chunkSize reads "1a;name=value CRLF". White space before the semicolon is
-// bad and to be accepted (RFC 9112, section 7.1.1).
+// chunkSize reads "1a;name=value CRLF".
 func (c *ChunkedReader) chunkSize() (int64, error) {
 	line, err := c.line()
 	if err != nil {
@@ -90,9 +91,12 @@ func (c *ChunkedReader) chunkSize() (int64, error) {
 		}
 		size = size<<4 | int64(d)
 	}
-	extensions := TrimSpace(string(line[digits:]))
-	if digits == 0 || extensions != "" && (extensions[0] != ';' || !IsFieldValue(extensions)) {
+	extensions := line[digits:]
+	if digits == 0 || !isExtensions(extensions) {
 		return 0, fmt.Errorf("%w: size line %.40q", ErrChunk, line)
+	}
+	if c.excess = max(c.excess+int64(len(extensions))-size, 0); c.excess > maxTrailer {
+		return 0, fmt.Errorf("%w: more extensions than data", ErrChunk)
 	}
 	return size, nil
 }
@@ -110,8 +114,12 @@ func (c *ChunkedReader) trailer() error {
 		if total += len(line); total > maxTrailer {
 			return fmt.Errorf("%w: trailer section too large", ErrChunk)
 		}
-		if _, err := ParseFields(nil, string(line)); err != nil {
+		fields, err := ParseFields(nil, string(line))
+		if err != nil {
 			return fmt.Errorf("%w: trailer: %w", ErrChunk, err)
+		}
+		if name := fields[0].Name; belongsInHead(name) {
+			return fmt.Errorf("%w: %.40s in the trailer section", ErrChunk, name)
 		}
 	}
 }

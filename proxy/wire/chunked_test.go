@@ -25,7 +25,24 @@ func TestChunked(t *testing.T) {
 		{"hexadecimal of both cases", "A\r\n0123456789\r\nb\r\n0123456789a\r\n0\r\n\r\n", "01234567890123456789a", "", nil},
 		{"leading zeros", "0005\r\nhello\r\n000\r\n\r\n", "hello", "", nil},
 		{"extensions", "5;a=b;c=\"d;e\"\r\nhello\r\n0;x\r\n\r\n", "hello", "", nil},
-		{"bad white space", "5 \t;a\r\nhello\r\n0 \r\n\r\n", "hello", "", nil},
+		{"bad white space", "5 \t; a =\tb\r\nhello\r\n0\r\n\r\n", "hello", "", nil},
+		{"quoted extension", "5;a=\"b\\\";\xff\t\";c;d=e\r\nhello\r\n0\r\n\r\n", "hello", "", nil},
+		{"trailing space", "5 \r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"space behind an extension", "5;a \r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"nameless extension", "5;\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"nameless value", "5;=a\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"extension without a value", "5;a=\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"extension of two words", "5;a b\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"open quote", "5;a=\"b\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"quote that its line ends", "5;a=\"b\\\r\n\"\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"text behind a quote", "5;a=\"b\"c\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"control byte in a quote", "5;a=\"\x01\"\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"escaped control byte", "5;a=\"\\\x01\"\r\nhello\r\n0\r\n\r\n", "", "", ErrChunk},
+		{"extensions of every byte", strings.Repeat("1;"+strings.Repeat("a", 100)+"\r\nx\r\n", 50) + "0\r\n\r\n", strings.Repeat("x", 40), "", ErrChunk},
+		{"extensions of large chunks", strings.Repeat("64;"+strings.Repeat("a", 90)+"\r\n"+strings.Repeat("x", 100)+"\r\n", 50) + "0\r\n\r\n", strings.Repeat("x", 5000), "", nil},
+		{"framing in the trailer", "0\r\nA: b\r\ncontent-length: 5\r\n\r\n", "", "", ErrChunk},
+		{"target in the trailer", "0\r\nHost: h\r\n\r\n", "", "", ErrChunk},
+		{"credentials in the trailer", "0\r\nAuthorization: x\r\n\r\n", "", "", ErrChunk},
 		{"trailer", "5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\nrest", "hello", "rest", nil},
 		{"data that looks like the end", "7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", "\r\n0\r\n\r\n", "", nil},
 		{"nothing at all", "", "", "", io.ErrUnexpectedEOF},
@@ -165,7 +182,7 @@ func TestChunkedReadsWithoutAllocating(t *testing.T) {
 // of its own limits alone is out of reach of inputs this short.
 func FuzzChunked(f *testing.F) {
 	for _, seed := range []string{
-		"5\r\nhello\r\n0\r\n\r\nrest", "5;a=b\r\nhello\r\n0\r\nA: b\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n",
+		"5\r\nhello\r\n0\r\n\r\nrest", "5;a=b\r\nhello\r\n0\r\nA: b\r\n\r\n", "5;a=\"\\\"\" ;b\r\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n",
 		"5\nhello\r\n0\r\n\r\n", "0\r\n\r\r\n\r\n", "5\r\nhello!\r\n0\r\n\r\n", "0000000000000005\r\nhello\r\n0\r\n\r\n", "1;\r\r\n",
 	} {
 		f.Add([]byte(seed))

@@ -65,7 +65,8 @@ func readHead(r *bufio.Reader) (string, error) {
 }
 
 // headEnd returns the length of the head that buf begins with, or 0 while its
-// empty line is missing. The first scanned bytes were looked at before.
+// empty line is missing, which may be a bare LF: such a head has ended, too, and
+// is refused. The first scanned bytes were looked at before.
 func headEnd(buf []byte, scanned int) int {
 	for at := max(scanned-2, 0); ; {
 		lf := bytes.IndexByte(buf[at:], '\n')
@@ -82,10 +83,14 @@ func headEnd(buf []byte, scanned int) int {
 	}
 }
 
-// ParseResponseHead parses a whole head. Lines end with CRLF, or with LF alone,
-// which a recipient may accept (RFC 9112, section 2.2). The result points into
-// block.
+// ParseResponseHead parses a whole head. Every line ends with CRLF: a recipient
+// may accept LF alone (RFC 9112, section 2.2), but then two of them could see
+// different lines. The result points into block.
 func ParseResponseHead(block string) (ResponseHead, error) {
+	if strings.Count(block, "\n") != strings.Count(block, "\r") {
+		// No line holds a CR of its own, so one ends without.
+		return ResponseHead{}, fmt.Errorf("%w: a line ends without CR", ErrHead)
+	}
 	line, rest := cutLine(block)
 	head, err := parseStatusLine(line)
 	if err != nil {

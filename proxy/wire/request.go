@@ -209,7 +209,7 @@ func refuseCoding(coding occurrence) *Refusal {
 	last, known := "", coding.count == 1
 	for rest, item := coding.value, ""; rest != "" && known; {
 		item, rest = NextItem(rest)
-		known = IsToken(item) && !EqualFold(last, "chunked")
+		known = IsToken(item) && !EqualFold(last, "chunked") && !strings.HasSuffix(coding.value, ",")
 		last = item
 	}
 	if known && EqualFold(last, "chunked") {
