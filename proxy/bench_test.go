@@ -45,10 +45,12 @@ func (c *loopConn) Write(p []byte) (int, error) {
 
 func (c *loopConn) Close() error                     { return nil }
 func (c *loopConn) LocalAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-func (c *loopConn) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (c *loopConn) RemoteAddr() net.Addr             { return loopback }
 func (c *loopConn) SetDeadline(time.Time) error      { return nil }
 func (c *loopConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *loopConn) SetWriteDeadline(time.Time) error { return nil }
+
+var loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
 
 const benchRequest = "GET /static/app.js?v=3 HTTP/1.1\r\nHost: www.example.com\r\n" +
 	"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n" +
@@ -83,7 +85,9 @@ type hit struct {
 	// asks is how many requests reach the origin before there is such a hit.
 	asks   int64
 	change func(*Route)
-	want   string // the beginning of the answer, and words of its head
+	// trusted is where a proxy in front may be; "" for none.
+	trusted string
+	want    string // the beginning of the answer, and words of its head
 }
 
 func hits() []hit {
@@ -101,6 +105,10 @@ func hits() []hit {
 			r.Key = append(r.Key, KeyPart{kind: keyHeader, name: "Accept"}, KeyPart{kind: keyCookie, name: "b"})
 			r.Query = &QueryRules{Drop: []string{"utm_*"}, Sort: true}
 		}},
+		{name: "behind a proxy", answers: plain, trusted: "127.0.0.0/8", fields: "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n",
+			want: "HTTP/1.1 200 OK|; hit"},
+		{name: "Forwarded", answers: plain, trusted: "127.0.0.0/8", fields: "Forwarded: for=192.0.2.1;host=a;proto=http\r\n",
+			want: "HTTP/1.1 200 OK|; hit"},
 		{name: "HEAD", method: "HEAD", answers: plain, want: "HTTP/1.1 200 OK|; hit"},
 		{name: "not modified", fields: "If-None-Match: \"1\"\r\n", answers: plain, want: "HTTP/1.1 304 Not Modified|; hit"},
 		{name: "range", fields: "Range: bytes=100-199\r\n", answers: plain, want: "HTTP/1.1 206 Partial Content|; hit"},
@@ -139,6 +147,10 @@ func (x hit) server(tb testing.TB, size int) server {
 	}})
 	h := newHandlerFor(tb, addr, func(o *Options) {
 		o.Routes[0].Policy.EarlyRefresh = true
+		o.RequestID = "X-Request-Id"
+		if x.trusted != "" {
+			o.TrustedProxies = prefixes(x.trusted)
+		}
 		if x.change != nil {
 			x.change(&o.Routes[0])
 		}

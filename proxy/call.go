@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 	"unsafe"
 
@@ -16,12 +17,12 @@ import (
 // call is the work space of one request. What it points to lives no longer
 // than the handler's call: all strings are views of the connection's buffers.
 type call struct {
-	h      *Handler
-	ctx    *fasthttp.RequestCtx // for the answer
-	client edge.Client
-	req    *edge.Request
-	count  *stripe
-	now    time.Time
+	h     *Handler
+	ctx   *fasthttp.RequestCtx // for the answer
+	conn  edge.Client
+	req   *edge.Request
+	count *stripe
+	now   time.Time
 
 	fields wire.Fields // as received, without what a Connection line nominates
 	method string
@@ -30,6 +31,10 @@ type call struct {
 	rq     cache.Request
 	key    keys
 	found  *entry // what the store has for the request, fresh or not
+
+	peerTrusted bool
+	hops        []netip.Addr // from the peer to the client, as soon as they matter
+	id          string       // of a request that is forwarded; "" where there are no ids
 
 	src       io.ReadCloser // where the answer's body comes from, until a stream takes it over
 	streaming bool          // a stream has taken over the accounting
@@ -45,8 +50,8 @@ type call struct {
 // begin counts the request.
 func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
 	c.h, c.ctx = h, ctx
-	c.client = ctx.Conn().(edge.Client)
-	c.req = c.client.Request()
+	c.conn = ctx.Conn().(edge.Client)
+	c.req = c.conn.Request()
 	c.now = c.req.Time
 	c.count = &h.counts[ctx.ConnID()%stripes]
 	c.count.inFlight.Add(1)
@@ -66,7 +71,7 @@ func (c *call) reset() {
 	clear(c.kept)
 	clear(c.forward)
 	*c = call{
-		kept: c.kept[:0], forward: c.forward[:0], text: c.text[:0], query: c.query[:0], heads: c.heads,
+		kept: c.kept[:0], forward: c.forward[:0], text: c.text[:0], query: c.query[:0], heads: c.heads, hops: c.hops[:0],
 		key: keys{bytes: c.key.bytes[:0], name: c.key.name[:0]},
 	}
 }
@@ -77,7 +82,7 @@ func (c *call) serve() {
 		c.refuse(status, why)
 		return
 	}
-	if port := c.client.Site().RedirectToHTTPS; port > 0 {
+	if port := c.conn.Site().RedirectToHTTPS; port > 0 {
 		c.redirect(port)
 		return
 	}
@@ -188,12 +193,8 @@ func (c *call) parse() (status int, why string) {
 		}
 		c.fields = c.kept
 	}
-	scheme := "http"
-	if c.client.Secure() {
-		scheme = "https"
-	}
 	var err error
-	if c.target, err = parseTarget(scheme, c.method, c.req.Target, c.fields); err != nil {
+	if c.target, err = parseTarget(c.readPeer(), c.method, c.req.Target, c.fields); err != nil {
 		return 400, err.Error()
 	}
 	return 0, ""
@@ -209,11 +210,3 @@ func (c *call) leavesBody() bool {
 // view returns b as a string without copying it. It is valid as long as b is
 // not changed.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// clientAddr returns the address of the peer, for X-Forwarded-For.
-func clientAddr(client edge.Client) string {
-	if peer := client.Peer(); peer.IsValid() {
-		return peer.Addr().String()
-	}
-	return "unknown"
-}

@@ -118,6 +118,7 @@ func (c *call) deliverFlight(r *singleflight.Reader[*head], hd *head, why cache.
 	for _, f := range hd.withheld {
 		c.ctx.Response.Header.Add(f.Name, f.Value)
 	}
+	c.putID()
 }
 
 // deliverFill streams the body of a fill, or the part of it that was asked for.

@@ -111,11 +111,11 @@ func (f *failureLog) admit(now time.Time) (skipped uint64, ok bool) {
 // logFailure tells the log of a request that was not answered from upstream,
 // unless it was told of another one a moment ago. At the debug level it is told
 // of each.
-func (r *Route) logFailure(log *slog.Logger, event, method string, t target, err error) {
+func (r *Route) logFailure(log *slog.Logger, event, method string, t target, id string, err error) {
 	skipped, ok := r.failures.admit(time.Now())
 	if !ok && !log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
 	log.Warn(event, "method", method, "host", t.authority, "target", t.raw[:min(len(t.raw), loggedTarget)],
-		"status", failureOf(err).status, "error", err, "not_logged", skipped)
+		"request_id", id, "status", failureOf(err).status, "error", err, "not_logged", skipped)
 }

@@ -75,6 +75,7 @@ type job struct {
 	// has a validator, replaced, or kept. It may be nil.
 	found   *entry
 	req     upstream.Request
+	id      string      // of the request; "" where there are no ids
 	fields  wire.Fields // of the client's request
 	rq      cache.Request
 	ranged  bool                    // it is done for a range of the whole
@@ -93,10 +94,12 @@ func (c *call) newJob(found *entry) *job {
 	if c.route.Compression != nil {
 		asked = askIdentity(asked)
 	}
-	c.forward = appendForwarded(c.forward[:0], c.client, c.req.Minor, c.target, asked)
+	c.identify()
+	j.id = c.id
+	c.forward = appendForwarded(c.forward[:0], c.sender(), c.target, asked)
 	j.req = upstream.Request{ // without a Client: the answer is for all who wait
 		Method: "GET", Target: j.target.raw, Fields: c.forward.Clone(2),
-		Hash: c.key.hash, Key: c.route.PlaceBy.of(j.target, j.fields, c.client.Peer().Addr()), Alone: c.h.fleet != nil,
+		Hash: c.key.hash, Key: c.route.PlaceBy.of(j.target, j.fields, c.client()), Alone: c.h.fleet != nil,
 	}
 	c.ctx.Response.Header.CopyTo(&j.blank)
 	return j
@@ -170,13 +173,18 @@ func (j *job) fetch(ctx context.Context, found *entry) (resp *upstream.Response,
 	return resp, requested, err
 }
 
-// do sends a request upstream, and tells the debug log who answered it.
+// do sends a request upstream, and tells the debug log who answered it. An id in
+// the answer is left out: what is stored or shared is about no single request,
+// and the client whose request it was gets the id from us.
 func (h *Handler) do(ctx context.Context, pool *upstream.Pool, req *upstream.Request) (*upstream.Response, error) {
 	began := time.Now()
 	resp, err := pool.Do(ctx, req)
 	if err == nil && h.log.Enabled(ctx, slog.LevelDebug) {
 		h.log.Debug("upstream answered", "method", req.Method, "host", req.Fields.Get("Host"), "target", req.Target,
 			"server", resp.Server, "attempts", resp.Attempts, "status", resp.Status, "took", time.Since(began).String())
+	}
+	if name := h.opts.RequestID; err == nil && name != "" {
+		resp.Fields = slices.DeleteFunc(resp.Fields, func(f wire.Field) bool { return wire.EqualFold(f.Name, name) })
 	}
 	return resp, err
 }

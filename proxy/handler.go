@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,8 @@ import (
 	"ringfence/singleflight/redis"
 )
 
-// Options describe a handler. All of them are required, but for Log.
+// Options describe a handler. All of them are required, but for TrustedProxies,
+// RequestID, Shared and Log.
 type Options struct {
 	Routes []Route
 	// Memory bounds the bytes of stored objects; MaxObject the body of one.
@@ -47,6 +49,12 @@ type Options struct {
 	// FillTimeout is how long a client waits for the next bytes of a fill, and a
 	// fill for clients none of which takes any.
 	FillTimeout time.Duration
+	// TrustedProxies are the peers that are believed when they say for whom they
+	// ask, in what scheme, and under what id. Default: nobody is.
+	TrustedProxies []netip.Prefix
+	// RequestID is the field of request ids; "": there are none, and the field
+	// passes like any other.
+	RequestID string
 	// Shared describes the engine that the instances of a fleet share; nil for an
 	// instance by itself. Its Tier, OnNode and PrivateMemory are set by New.
 	Shared *redis.Options
@@ -58,6 +66,7 @@ type Options struct {
 type Handler struct {
 	opts    Options
 	routes  routes
+	trusted trust
 	store   *memory.Store[*entry]
 	index   *memory.Index
 	epochs  *memory.Epochs
@@ -89,7 +98,7 @@ func New(o Options) (*Handler, error) {
 		return nil, fmt.Errorf("memory tier: %w", err)
 	}
 	h := &Handler{
-		opts: o, routes: newRoutes(o.Routes), log: o.Log, store: store,
+		opts: o, routes: newRoutes(o.Routes), trusted: newTrust(o.TrustedProxies), log: o.Log, store: store,
 		index:  memory.NewIndex(o.IndexEntries),
 		epochs: memory.NewEpochs(o.IndexEntries / 8),
 
@@ -135,9 +144,10 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 // end gives the call back, and answers in its place where it panicked.
 func (h *Handler) end(c *call) {
 	if p := recover(); p != nil {
-		h.log.Error("panic while answering a request", "panic", p, "stack", string(debug.Stack()))
+		h.log.Error("panic while answering a request", "request_id", c.id, "panic", p, "stack", string(debug.Stack()))
 		c.ctx.Response.Reset()
 		c.say(500, "proxy_internal_error", "the proxy could not complete the request")
+		c.putID()
 		c.ctx.Response.Header.SetConnectionClose()
 	}
 	c.release()
@@ -148,7 +158,7 @@ func (h *Handler) end(c *call) {
 			c.ctx.Response.Header.SetConnectionClose()
 		}
 	}
-	if hsts := c.client.Site().HSTS; hsts != "" {
+	if hsts := c.conn.Site().HSTS; hsts != "" {
 		putHSTS(&c.ctx.Response.Header, hsts)
 	}
 	if h.draining.Load() {

@@ -20,7 +20,7 @@ var rooms = map[string][]string{
 	"singleflight/redis":      {"singleflight", "ring", "health", "github.com/redis/rueidis", "github.com/cespare/xxhash/v2"},
 	"proxy/wire":              {},
 	"proxy/edge":              {"proxy/wire", "github.com/valyala/fasthttp", "github.com/fsnotify/fsnotify"},
-	"proxy/config":            {"gopkg.in/yaml.v3"},
+	"proxy/config":            {"proxy/wire", "gopkg.in/yaml.v3"},
 	"proxy/cache":             {"proxy/wire", "github.com/dunglas/httpsfv"},
 	"proxy/cache/memory":      {"github.com/dgraph-io/ristretto/v2"},
 	"proxy/upstream":          {"proxy/wire", "proxy/upstream/discover", "ring", "health"},

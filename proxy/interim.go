@@ -22,7 +22,7 @@ func (c *call) openInterim() *interim {
 	if c.req.Minor == 0 {
 		return nil
 	}
-	return &interim{client: c.client}
+	return &interim{client: c.conn}
 }
 
 // forward writes one interim response. It may be called by the goroutine of a

@@ -26,7 +26,7 @@ func (c *call) invalidate(resp *upstream.Response) {
 	}
 	struck = append(struck, tagsOf(c.target, cache.InvalidatedGroups(c.method, resp.Status, resp.Fields))...)
 	if err := c.h.strike(struck); err != nil {
-		c.route.logFailure(c.h.log, "the fleet was not told of an invalidation", c.method, c.target, err)
+		c.route.logFailure(c.h.log, "the fleet was not told of an invalidation", c.method, c.target, c.id, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"time"
 
 	"ringfence/proxy/cache"
@@ -14,6 +15,9 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 	hd := &head{length: resp.Length, whole: &whole{ended: make(chan struct{})}}
 	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, resp.Status, resp.Fields, requested, received)
 	hd.withheld = hd.meta.Withheld
+	if hd.reason == cache.None && j.variesByIdentity(hd.meta.Vary) {
+		hd.reason = cache.VaryStar
+	}
 	failed := cache.FailsUpstream(hd.meta)
 	j.found.noteAttempt(failed)
 	switch {
@@ -30,6 +34,16 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 	hd.meta.Fields = j.route.Compression.announce(hd.meta)
 	hd.variant = string(cache.AppendVariant(nil, hd.meta.Vary, j.fields))
 	return hd, j.makeHead(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))
+}
+
+// variesByIdentity reports whether a response depends on a field that the proxy
+// has written about its client. No other request is known to get the same one:
+// what the clients themselves send under these names has not reached the
+// upstream.
+func (j *job) variesByIdentity(vary []string) bool {
+	return slices.ContainsFunc(vary, func(name string) bool {
+		return name == "x-forwarded-for" || name == "forwarded" || wire.EqualFold(name, j.h.opts.RequestID)
+	})
 }
 
 // frame is the length a client can be told: a body that ends with its

@@ -143,36 +143,6 @@ func serverHeader(t *testing.T) *fasthttp.ResponseHeader {
 	return &h
 }
 
-// The request that goes upstream says who forwards it for whom, whatever the
-// client says of that, and in whatever spelling.
-func TestForwarded(t *testing.T) {
-	in := wire.Fields{
-		{Name: "Host", Value: "EXAMPLE.com:80"}, {Name: "X-Forwarded-For", Value: "6.6.6.6"},
-		{Name: "X_Forwarded_For", Value: "6.6.6.6"}, {Name: "x-forwarded_proto", Value: "https"},
-		{Name: "X_Real_IP", Value: "6.6.6.6"}, {Name: "Forwarded", Value: "for=6.6.6.6"},
-		{Name: "Content-Length", Value: "9"}, {Name: "content_length", Value: "9"},
-		{Name: "Transfer_Encoding", Value: "chunked"}, {Name: "Expect", Value: "100-continue"},
-		{Name: "Connection", Value: "close, X-Hop"}, {Name: "X-Hop", Value: "1"}, {Name: "TE", Value: "trailers"},
-		{Name: "Via", Value: "1.0 a"}, {Name: "Via", Value: "1.1 b"},
-		{Name: "X-Own_Name", Value: "kept"}, {Name: "Cookie", Value: "a=1"}, {Name: "cookie", Value: "b=2"},
-	}
-	client := testFront(&Handler{}).listener(nil).Wrap(&loopConn{})
-	got := appendForwarded(nil, client, 1, target{scheme: "http", authority: "example.com"}, in)
-	want := wire.Fields{
-		{Name: "Host", Value: "example.com"},
-		{Name: "X-Own_Name", Value: "kept"}, {Name: "Cookie", Value: "a=1"}, {Name: "cookie", Value: "b=2"},
-		{Name: "Via", Value: "1.0 a, 1.1 b, 1.1 ringfence"}, {Name: "X-Forwarded-For", Value: "127.0.0.1"},
-		{Name: "X-Forwarded-Host", Value: "example.com"}, {Name: "X-Forwarded-Proto", Value: "http"},
-		{Name: "Forwarded", Value: `for=127.0.0.1;host="example.com";proto=http`},
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("got  %v\nwant %v", got, want)
-	}
-	if f := forwarded("2001:db8::1", target{scheme: "https"}); f != `for="[2001:db8::1]";proto=https` {
-		t.Errorf("IPv6: %s", f)
-	}
-}
-
 // Two routes share an object only where one upstream is asked by the same parts.
 func TestKeyScopes(t *testing.T) {
 	parts := func(names ...string) (ps []KeyPart) {

@@ -15,11 +15,12 @@ func (c *call) pass(why cache.Reason) {
 	if !c.enter(why) {
 		return
 	}
-	c.forward = appendForwarded(c.forward[:0], c.client, c.req.Minor, c.target, c.fields)
+	c.identify()
+	c.forward = appendForwarded(c.forward[:0], c.sender(), c.target, c.fields)
 	req := &upstream.Request{
 		Method: c.method, Target: c.target.raw, Fields: c.forward,
-		Hash: c.key.hash, Key: c.route.PlaceBy.of(c.target, c.fields, c.client.Peer().Addr()),
-		Client: wire.ProxyHeader{Source: c.client.Peer(), Destination: c.client.Local()},
+		Hash: c.key.hash, Key: c.route.PlaceBy.of(c.target, c.fields, c.client()),
+		Client: wire.ProxyHeader{Source: c.conn.Peer(), Destination: c.conn.Local()},
 	}
 	early := c.openInterim()
 	req.Interim = early.forward
@@ -55,6 +56,7 @@ func (c *call) pass(why cache.Reason) {
 		return
 	}
 	c.putStatus(cache.Status{Forward: why})
+	c.putID()
 	if c.body != nil && !c.body.Whole() {
 		// The answer is there before the request: the client had better stop
 		// sending, and what it sends is no request.

@@ -55,7 +55,8 @@ func ParsePlaceBy(s string) (PlaceBy, error) {
 
 // of returns what a request is placed by, or "" for the hash of its key: a
 // request without the field, cookie or parameter has to go somewhere, too, and
-// not all of them to one member. The string may share the target and fields.
+// not all of them to one member. client is who asks, as far as that is known. The
+// string may share the target and fields.
 func (p PlaceBy) of(t target, fields wire.Fields, client netip.Addr) string {
 	switch p.kind {
 	case placeByURI:

@@ -21,6 +21,9 @@ func TestPlaceBy(t *testing.T) {
 			t.Errorf("%s: %q, %v", by, got, err)
 		}
 	}
+	if p, _ := ParsePlaceBy("client"); p.of(tg, fields, netip.Addr{}) != "" {
+		t.Error("those without an address all go to one member")
+	}
 	for _, s := range []string{"", "Key", "header:", "header:a b", "cookie:", "query:", "host"} {
 		if p, err := ParsePlaceBy(s); err == nil {
 			t.Errorf("%q was accepted as %+v", s, p)

@@ -8,6 +8,7 @@ import (
 
 	"ringfence/proxy/cache"
 	"ringfence/proxy/upstream"
+	"ringfence/proxy/wire"
 )
 
 // Route sends requests to an upstream.
@@ -29,6 +30,9 @@ type Route struct {
 	// Query rewrites the query for the key and the upstream alike; nil: it stays
 	// as it is.
 	Query *QueryRules
+	// ForwardFields are the unkeyed fields (wire.Unkeyed) that go upstream; all
+	// others are left out. They are parts of the key.
+	ForwardFields []string
 	// Policy is what the route decides where HTTP leaves it a choice.
 	Policy cache.Policy
 	// RangeFill is up to which size, in bytes, the whole is fetched and stored
@@ -45,6 +49,12 @@ type Route struct {
 // prepare sets what follows from the rest of the route.
 func (r *Route) prepare() {
 	r.Key = slices.Clone(r.Key)
+	for _, name := range r.ForwardFields {
+		isSame := func(p KeyPart) bool { return p.kind == keyHeader && wire.EqualFold(p.name, name) }
+		if !slices.ContainsFunc(r.Key, isSame) {
+			r.Key = append(r.Key, KeyPart{kind: keyHeader, name: name})
+		}
+	}
 	slices.SortStableFunc(r.Key, func(a, b KeyPart) int { return cmp.Compare(a.kind, b.kind) })
 	r.ofTarget = len(r.Key)
 	if i := slices.IndexFunc(r.Key, func(p KeyPart) bool { return p.kind >= keyHeader }); i >= 0 {

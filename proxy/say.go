@@ -12,7 +12,7 @@ import (
 
 // fail logs why there is no answer, and tells the client.
 func (c *call) fail(err error, why cache.Reason) {
-	c.route.logFailure(c.h.log, "request failed", c.method, c.target, err)
+	c.route.logFailure(c.h.log, "request failed", c.method, c.target, c.id, err)
 	c.sayFailure(err, why)
 }
 
@@ -21,6 +21,7 @@ func (c *call) fail(err error, why cache.Reason) {
 func (c *call) sayFailure(err error, why cache.Reason) {
 	f := failureOf(err)
 	c.say(f.status, f.kind, f.text)
+	c.putID()
 	if f.isBusy() {
 		c.ctx.Response.Header.Set("Retry-After", "1")
 	}
@@ -86,6 +87,14 @@ func (c *call) say(status int, kind, text string) {
 		resp.Header.SetStatusCode(status)
 	}
 	resp.SetBodyString(text + "\n")
+}
+
+// putID tells the client what its request was called on its way, if it was
+// forwarded.
+func (c *call) putID() {
+	if c.id != "" {
+		c.ctx.Response.Header.Set(c.h.opts.RequestID, c.id)
+	}
 }
 
 // ownFields are the fields of an answer that the proxy makes itself.

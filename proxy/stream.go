@@ -44,7 +44,7 @@ func (c *call) putStream(src io.ReadCloser, length, arrived int64) error {
 // stream sets the body of the answer, and its length in bytes or wire.Chunked.
 // It takes src over.
 func (c *call) stream(src io.ReadCloser, length int64) {
-	s := &stream{src: src, h: c.h, count: c.count, client: c.client, length: length, waiting: c.waiting}
+	s := &stream{src: src, h: c.h, count: c.count, client: c.conn, length: length, waiting: c.waiting}
 	c.src, c.streaming = nil, true
 	resp := &c.ctx.Response
 	resp.ImmediateHeaderFlush = true

@@ -94,8 +94,9 @@ func fieldRows() []strictRow {
 			[]string{"X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: h", "X-Forwarded-Proto: http", "-X-Real-IP",
 				`Forwarded: for=127.0.0.1;host="h";proto=http`}},
 		{"unkeyed inputs that applications obey", passed, 200, getting, []string{
+			"X-Original-URL: /admin", "X-Rewrite-URL: /admin", "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "X-Method-Override: DELETE",
 			"X-Forwarded-Server: evil", "X-Forwarded-Scheme: https", "X-Forwarded-Port: 1", "X-Forwarded-Prefix: /evil",
-		}, []string{"-X-Forwarded-Server",
+		}, []string{"-X-Original-URL", "-X-Rewrite-URL", "-X-HTTP-Method-Override", "-X-HTTP-Method", "-X-Method-Override", "-X-Forwarded-Server",
 			"-X-Forwarded-Scheme", "-X-Forwarded-Port", "-X-Forwarded-Prefix"}},
 	}
 }

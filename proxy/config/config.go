@@ -26,6 +26,7 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -118,12 +119,23 @@ type Server struct {
 	// answered 503 and closed. Default 65536.
 	MaxConnections int `yaml:"max_connections" default:"65536" range:"1..1048576"`
 	// MaxConnectionsPerClient bounds those of one address; those beyond it are
-	// answered 429 and closed. 0, in a file off, bounds nothing. Default 16384.
+	// answered 429 and closed. Those of TrustedProxies do not count. 0, in a file
+	// off, bounds nothing. Default 16384.
 	MaxConnectionsPerClient int `yaml:"max_connections_per_client" default:"16384" range:"1..1048576" off:"true"`
 	// MaxRequests bounds the requests that wait for an upstream or another's fill,
 	// or are being sent what those answer; those beyond it are answered from memory
 	// where they can be, and else 503. Default 65536.
 	MaxRequests int `yaml:"max_requests" default:"65536" range:"1..1048576"`
+	// TrustedProxies are the addresses and networks of the proxies in front that
+	// are believed when they say for whom they ask (X-Forwarded-For, or else
+	// Forwarded), in what scheme (X-Forwarded-Proto) and under what RequestID;
+	// what all others say of it is replaced. IPv4 addresses are in their own
+	// form, no bit beyond a prefix is set, and no two are the same. Default none.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+	// RequestID is the field, in canonical form, in which each request that is
+	// forwarded has an id: a trusted proxy's, or one of our own making. "", in a
+	// file off, makes none. Default X-Request-Id.
+	RequestID string `yaml:"request_id" default:"X-Request-Id" format:"id-field"`
 }
 
 // Cache bounds the memory tier and the waiting for fills, and says what is

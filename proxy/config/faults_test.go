@@ -142,6 +142,24 @@ f:3:20: cache.max_object_size: want a size such as 64KiB, 256MiB or 1GiB, got "1
 f:4:17: cache.wait_timeout: want a duration such as 500ms, 5s or 2m, got "soon"
 f:5:16: cache.max_waiters: want 1 to 1000000, got -1
 f:6:18: cache.index_entries: want 1024 to 67108864, got 99999999999999999999`},
+	{"server:\n  trusted_proxies: [10.0.0.1/8, 10.0.0.0/33, app, 'fe80::1%a', '::ffff:10.0.0.0/104', 10.0.0.1, 10.0.0.1/32, 10.1, [], '']" + rest,
+		`f:2:21: server.trusted_proxies[0]: 10.0.0.1/8 has bits beyond its prefix; write 10.0.0.0/8, or 10.0.0.1 for the one address
+f:2:33: server.trusted_proxies[1]: want an address or a network such as 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32, got "10.0.0.0/33"
+f:2:46: server.trusted_proxies[2]: want an address or a network such as 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32, got "app"
+f:2:51: server.trusted_proxies[3]: want an address or a network such as 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32, got "fe80::1%a"
+f:2:64: server.trusted_proxies[4]: want an IPv4 network in its own form, such as 10.0.0.0/8, got "::ffff:10.0.0.0/104"
+f:2:97: server.trusted_proxies[6]: 10.0.0.1/32 is in the list already; remove one of them
+f:2:110: server.trusted_proxies[7]: want an address or a network such as 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32, got "10.1"
+f:2:116: server.trusted_proxies[8]: want an address or a network such as 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32, got a list
+f:2:120: server.trusted_proxies[9]: want an address or a network such as 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32, got ""`},
+	{"server: {request_id: Cookie}" + rest,
+		`f:1:22: server.request_id: want a field for ids alone, such as X-Request-Id or X-Correlation-Id, or off, got "Cookie"`},
+	{"server: {request_id: X_Id}" + rest,
+		`f:1:22: server.request_id: want a field for ids alone, such as X-Request-Id or X-Correlation-Id, or off, got "X_Id"`},
+	{"server: {request_id: Upgrade}" + rest,
+		`f:1:22: server.request_id: want a field for ids alone, such as X-Request-Id or X-Correlation-Id, or off, got "Upgrade"`},
+	{"server: {request_id: traceparent}" + rest,
+		`f:1:22: server.request_id: want a field for ids alone, such as X-Request-Id or X-Correlation-Id, or off, got "traceparent"`},
 	{"cache: {memory: 99999999999999999999TiB}" + rest,
 		`f:1:17: cache.memory: want 1MiB to 1TiB, got 99999999999999999999TiB`},
 	{"cache: {memory: 17179869185GiB}" + rest,

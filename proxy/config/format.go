@@ -54,6 +54,10 @@ func parseText(format, text string) (string, error) {
 		return text, checkExcerpt(text)
 	case "path-of-file":
 		return text, checkFile(text)
+	case "id-field":
+		return parseIDField(text)
+	case "unkeyed-field":
+		return parseUnkeyedField(text)
 	case "line":
 		return text, checkLine(text)
 	default:

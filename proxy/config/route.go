@@ -23,6 +23,11 @@ type Route struct {
 	// twice, and is sorted, so that the order in a file has no meaning.
 	// Default scheme, host, path, query.
 	CacheKey []KeyPart `yaml:"cache_key" default:"scheme host path query"`
+	// ForwardFields are fields of a request that applications obey though no key
+	// has them, such as X-Http-Method-Override, in canonical form: these go
+	// upstream and are parts of the cache key; all others of their kind
+	// (wire.Unkeyed) are left out. No two are the same. Default none.
+	ForwardFields []string `yaml:"forward_fields" format:"unkeyed-field"`
 	// DefaultTTL is how long an answer is fresh that says nothing about it and
 	// has no Last-Modified to guess from; 0, in a file off, stores no such
 	// answer. Default off.

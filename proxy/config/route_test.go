@@ -17,6 +17,7 @@ func routeOf(options string) string {
 const fullRoute = `  host: example.com
   path_prefix: /a
   cache_key: [path, query]
+  forward_fields: [X-HTTP-Method-Override, x-forwarded-prefix]
   default_ttl: 1ms
   heuristic_max: off
   negative_ttl: {404: 10s, 5xx: 1s, 301: 8760h, 599: 1ms, '4xx': 2s, 3xx: 3s}
@@ -32,7 +33,7 @@ const fullRoute = `  host: example.com
 func TestFullRoute(t *testing.T) {
 	want := Route{
 		Host: "example.com", PathPrefix: "/a", Upstream: "app", Cache: true, CacheKey: []KeyPart{{Kind: PartPath}, {Kind: PartQuery}},
-		DefaultTTL: time.Millisecond,
+		ForwardFields: []string{"X-Http-Method-Override", "X-Forwarded-Prefix"}, DefaultTTL: time.Millisecond,
 		NegativeTTL: map[int]time.Duration{404: 10 * time.Second, 301: 8760 * time.Hour, 599: time.Millisecond,
 			3: 3 * time.Second, 4: 2 * time.Second, 5: time.Second},
 		SetCookie: SetCookieStrip,
@@ -81,6 +82,17 @@ func TestRouteAccepted(t *testing.T) {
 }
 
 var faultyRoutes = []struct{ text, want string }{
+	{routeOf("  forward_fields: [X-Forwarded-For, Accept, x_host, 'a b', host, X-Host, x-host]\n"),
+		`f:4:20: routes[0].forward_fields[0]: X-Forwarded-For is written by the proxy itself; remove it
+f:4:37: routes[0].forward_fields[1]: Accept is not held back; remove it
+f:4:45: routes[0].forward_fields[2]: want the name of a field such as X-HTTP-Method-Override, got "x_host"
+f:4:53: routes[0].forward_fields[3]: want the name of a field such as X-HTTP-Method-Override, got "a b"
+f:4:60: routes[0].forward_fields[4]: host is written by the proxy itself; remove it
+f:4:74: routes[0].forward_fields[6]: X-Host is in the list already; remove one of them`},
+	{routeOf("  cache_key: [path, header:x-host, header:X-Original-URL, header:Via, header:X_Host, header:Host_]\n  forward_fields: [X-Host]\n"),
+		`f:4:36: routes[0].cache_key[2]: the upstream does not get a client's X-Original-Url, so it tells no answers apart; write it in forward_fields instead
+f:4:59: routes[0].cache_key[3]: the upstream does not get a client's Via, so it tells no answers apart; remove it
+f:4:71: routes[0].cache_key[4]: the upstream does not get a client's X_host, so it tells no answers apart; remove it`},
 	{routeOf("  default_ttl: 0s\n  heuristic_max: 24\n  serve_stale_on_error: never\n  range_fill_limit: 1.5MiB\n  early_refresh: 5s\n"),
 		`f:4:16: routes[0].default_ttl: want 1ms to 8760h, or off, got 0s
 f:5:18: routes[0].heuristic_max: want a duration such as 10s, or off, got "24"; write 24s

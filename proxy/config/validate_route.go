@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"ringfence/proxy/wire"
 )
 
 func validateRoutes(d *decoder, c Config) {
@@ -20,7 +22,8 @@ func validateRoutes(d *decoder, c Config) {
 		if _, known := c.Upstreams[r.Upstream]; !known && len(names) > 0 {
 			d.faultAt(path+".upstream", "there is no upstream %q; %s", clip(r.Upstream), suggest(r.Upstream, names))
 		}
-		inKey := validateKey(d, path+".cache_key", r.CacheKey)
+		inKey := validateKey(d, path+".cache_key", r)
+		validateDistinct(d, path+".forward_fields", r.ForwardFields)
 		validateCaching(d, path, r, c.Cache)
 		validateQuery(d, path+".query", r, inKey)
 		validateCompress(d, path+".compress", r.Compress, c.Cache)
@@ -40,13 +43,26 @@ func routePath(i int) string { return fmt.Sprintf("routes[%d]", i) }
 
 // validateKey reports also whether the query is part of the key, or may be as
 // far as one can tell from a list at fault.
-func validateKey(d *decoder, path string, parts []KeyPart) (query bool) {
-	sound := d.sound(path)
+func validateKey(d *decoder, path string, r Route) (query bool) {
+	parts, sound := r.CacheKey, d.sound(path)
 	validateDistinct(d, path, parts)
+	for i, p := range parts {
+		if p.Kind != PartHeader || wire.RoleOf(p.Name) == wire.Plain || slices.Contains(r.ForwardFields, p.Name) {
+			continue
+		}
+		d.faultAt(fmt.Sprintf("%s[%d]", path, i), "the upstream does not get a client's %s, so it tells no answers apart; %s", p.Name, keyHint(p.Name))
+	}
 	if sound && !slices.Contains(parts, KeyPart{Kind: PartPath}) {
 		d.faultAt(path, "path is missing; add it to the list")
 	}
 	return !sound || slices.Contains(parts, KeyPart{Kind: PartQuery})
+}
+
+func keyHint(name string) string {
+	if wire.RoleOf(name) == wire.Unkeyed && !strings.Contains(name, "_") {
+		return "write it in forward_fields instead"
+	}
+	return "remove it"
 }
 
 func validateCaching(d *decoder, path string, r Route, cache Cache) {

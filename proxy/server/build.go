@@ -22,6 +22,8 @@ func handlerOptions(cfg config.Config, pools map[string]*upstream.Pool, log *slo
 		MaxVariants:    cfg.Cache.MaxVariants,
 		MaxRequests:    cfg.Server.MaxRequests,
 		UncacheableTTL: cfg.Cache.UncacheableTTL,
+		TrustedProxies: cfg.Server.TrustedProxies,
+		RequestID:      cfg.Server.RequestID,
 		Log:            log,
 	}
 	shared, err := sharedOf(cfg.Cache.Shared)

@@ -13,6 +13,7 @@ func routeOf(r config.Route, cfg config.Config, pools map[string]*upstream.Pool)
 	route := proxy.Route{
 		Host: r.Host, PathPrefix: r.PathPrefix, Upstream: pools[r.Upstream], Cache: r.Cache,
 		RangeFill: int64(r.RangeFillLimit), Policy: policyOf(r, limits), Compression: compressionOf(r.Compress),
+		ForwardFields: r.ForwardFields,
 	}
 	for _, part := range r.CacheKey {
 		p, err := proxy.ParseKeyPart(part.String())

@@ -58,7 +58,7 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	if s.entrances, err = newEntrances(cfg, log); err != nil {
 		return nil, errors.Join(err, s.release(context.Background()))
 	}
-	s.door = edge.NewDoor(edge.Capacity{Connections: cfg.Server.MaxConnections, PerClient: cfg.Server.MaxConnectionsPerClient})
+	s.door = edge.NewDoor(edge.Capacity{Connections: cfg.Server.MaxConnections, PerClient: cfg.Server.MaxConnectionsPerClient, Exempt: cfg.Server.TrustedProxies})
 	s.front = edge.NewServer(s.handler.Serve, frontLog{log})
 	if cfg.Admin.Listen != "" {
 		s.admin = &http.Server{

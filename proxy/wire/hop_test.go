@@ -27,6 +27,11 @@ func TestEndToEnd(t *testing.T) {
 		), lines(
 			"Host: h", "Content-Length: 5", "Cache-Control: private", "Authorization: x", "Cookie: c", "Set-Cookie: s",
 			"Age: 1", "Vary: A", "Via: v", "X-Forwarded-For: f")},
+		{"nothing of what others wrote", lines(
+			"Connection: traceparent, X-Request-Id, Sec-Fetch-Site, CDN-Cache-Control, X-Original-URL, X-Gone",
+			"traceparent: t", "x-request-id: r", "Sec-Fetch-Site: s", "CDN-Cache-Control: c", "X-Original-URL: u", "X-Gone: g",
+		), lines(
+			"traceparent: t", "x-request-id: r", "Sec-Fetch-Site: s", "CDN-Cache-Control: c", "X-Original-URL: u")},
 		{"names that only look alike", lines("Connections: x", "TE2: a", "Upgrades: b", "x: y"),
 			lines("Connections: x", "TE2: a", "Upgrades: b", "x: y")},
 	} {

@@ -81,7 +81,7 @@ func ParseRequestHead(dst Fields, block string, limits RequestLimits) (RequestHe
 		if err != nil {
 			return h, refuse(400, err.Error())
 		}
-		if isMisspelt(f.Name) {
+		if IsAliased(f.Name) {
 			return h, refuse(400, "a field with an underscore in place of a hyphen")
 		}
 		h.Fields = append(h.Fields, f)
@@ -216,36 +216,4 @@ func refuseCoding(coding occurrence) *Refusal {
 		return refuse(501, "a transfer coding other than chunked")
 	}
 	return refuse(400, "a Transfer-Encoding that is not chunked")
-}
-
-// isMisspelt reports whether a name is that of a field which frames a message or
-// says who sent it, to a server that takes underscores for hyphens, as those do
-// that follow CGI (RFC 3875, section 4.1.18).
-func isMisspelt(name string) bool {
-	if strings.IndexByte(name, '_') < 0 {
-		return false
-	}
-	for _, n := range [...]string{
-		"Content-Length", "Transfer-Encoding", "Proxy-Authorization", "Proxy-Connection", "X-Real-IP",
-	} {
-		if IsAlias(name, n) {
-			return true
-		}
-	}
-	const forwarded = "X-Forwarded-"
-	return len(name) > len(forwarded) && IsAlias(name[:len(forwarded)], forwarded)
-}
-
-// IsAlias reports whether name is want, but for the case of letters and for
-// underscores in place of hyphens.
-func IsAlias(name, want string) bool {
-	if len(name) != len(want) {
-		return false
-	}
-	for i := range len(want) {
-		if c := name[i]; lower(c) != lower(want[i]) && (c != '_' || want[i] != '-') {
-			return false
-		}
-	}
-	return true
 }

@@ -51,6 +51,7 @@ func TestRequestHead(t *testing.T) {
 		{get + strings.Repeat("A: b\r\n", 8), 431, RequestHead{}},
 		{get + "Content_Length: 1\r\n", 400, RequestHead{}},
 		{get + "x-forwarded_for: 1\r\n", 400, RequestHead{}},
+		{get + "Keep_Alive: 1\r\n", 400, RequestHead{}},
 		{get + "X_Own: 1\r\n", 0, RequestHead{Method: "GET", Target: "/", Minor: 1, Persistent: true}},
 		// Section 6: framing.
 		{get + "Content-Length: 12\r\n", 0, RequestHead{Method: "GET", Target: "/", Minor: 1, Persistent: true, Length: 12}},
