@@ -28,9 +28,13 @@ type call struct {
 	method string
 	target target
 	route  *Route
-	rq     cache.Request
-	key    keys
-	found  *entry // what the store has for the request, fresh or not
+	// offers are the protocols that the client would switch to, as a list, and
+	// switchTo is the one of them that the upstream is asked for, "" for none.
+	offers, switchTo string
+
+	rq    cache.Request
+	key   keys
+	found *entry // what the store has for the request, fresh or not
 
 	peerTrusted bool
 	hops        []netip.Addr // from the peer to the client, as soon as they matter
@@ -99,6 +103,10 @@ func (c *call) serve() {
 	}
 	c.rq = cache.NewRequest(&c.route.Policy, c.method, c.fields)
 	c.key.build(c.route, c.target, c.fields)
+	if c.switchTo = c.route.protocol(c.offers); c.switchTo != "" {
+		c.upgrade()
+		return
+	}
 	if !c.route.Cache {
 		c.pass(cache.RouteOff)
 		return
@@ -184,6 +192,9 @@ func (c *call) parse() (status int, why string) {
 	c.method, c.fields = c.req.Method, c.req.Fields
 	if c.method == "CONNECT" || c.method == "TRACE" {
 		return 501, c.method + " is not supported"
+	}
+	if c.fields.Has("Upgrade") {
+		c.offers = offers(c.req.RequestHead)
 	}
 	if wire.Nominates(c.fields) {
 		// What is not forwarded must not select a key or a variant either.

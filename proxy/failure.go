@@ -43,7 +43,8 @@ func failureOf(err error) failure {
 	case errors.Is(err, redis.ErrFailed), errors.Is(err, redis.ErrAborted):
 		return failure{502, "connection_terminated", "the upstream could not be reached by another instance"}
 	case errors.Is(err, singleflight.ErrTooManyReaders), errors.Is(err, singleflight.ErrTooManyFlights),
-		errors.Is(err, singleflight.ErrClosed), errors.Is(err, errBusy):
+		errors.Is(err, singleflight.ErrClosed), errors.Is(err, errBusy),
+		errors.Is(err, errTooManyTunnels):
 		return failure{503, "http_request_denied", "too much to do at this moment"}
 	}
 	return failure{502, "proxy_internal_error", "the proxy could not complete the request"}

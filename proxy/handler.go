@@ -55,6 +55,13 @@ type Options struct {
 	// RequestID is the field of request ids; "": there are none, and the field
 	// passes like any other.
 	RequestID string
+	// MaxTunnels bounds the requests that ask for another protocol and the
+	// tunnels that come of them; those beyond get a 503.
+	MaxTunnels int
+	// TunnelTimeout bounds the silence of a tunnel, in both directions together.
+	TunnelTimeout time.Duration
+	// TunnelGrace is how long tunnels go on after Drain.
+	TunnelGrace time.Duration
 	// Shared describes the engine that the instances of a fleet share; nil for an
 	// instance by itself. Its Tier, OnNode and PrivateMemory are set by New.
 	Shared *redis.Options
@@ -71,6 +78,7 @@ type Handler struct {
 	index   *memory.Index
 	epochs  *memory.Epochs
 	flights *singleflight.Group[*head]
+	tunnels *tunnels
 	fleet   *fleet // nil for an instance by itself
 	counts  counters
 	log     *slog.Logger
@@ -102,6 +110,7 @@ func New(o Options) (*Handler, error) {
 		index:  memory.NewIndex(o.IndexEntries),
 		epochs: memory.NewEpochs(o.IndexEntries / 8),
 
+		tunnels:  newTunnels(o.MaxTunnels, o.TunnelTimeout, o.TunnelGrace),
 		encoders: newEncoders(),
 	}
 	for _, r := range h.routes {
@@ -168,12 +177,18 @@ func (h *Handler) end(c *call) {
 	h.calls.Put(c)
 }
 
-// Drain makes each answer from now on the last one on its connection.
-func (h *Handler) Drain() { h.draining.Store(true) }
+// Drain makes each answer from now on the last one on its connection, and lets
+// tunnels go on for Options.TunnelGrace.
+func (h *Handler) Drain() {
+	h.draining.Store(true)
+	h.tunnels.drain()
+}
 
-// Close lets the fills under way end, breaks them off when ctx does, and frees
+// Close lets the fills under way and, from Drain or else now on for
+// Options.TunnelGrace, the tunnels end, breaks them off when ctx does, and frees
 // the store. Serve must not be called any more.
 func (h *Handler) Close(ctx context.Context) error {
+	h.tunnels.close(ctx)
 	err := errors.Join(h.flights.Close(ctx), h.fleet.close(ctx))
 	h.store.Close()
 	return err
@@ -185,6 +200,7 @@ type View struct {
 	Flights  singleflight.Stats
 	Memory   memory.Stats
 	Index    memory.IndexStats
+	Tunnels  TunnelStats
 	Fleet    *redis.Stats // nil for an instance by itself
 }
 
@@ -192,6 +208,7 @@ type View struct {
 func (h *Handler) View() View {
 	v := View{
 		Requests: h.counts.sum(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
+		Tunnels: h.tunnels.stats(),
 	}
 	if h.fleet != nil {
 		st := h.fleet.engine.Stats()

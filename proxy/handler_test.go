@@ -67,6 +67,7 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 		Memory: 64 << 20, MaxObject: 8 << 20, IndexEntries: 1 << 10,
 		WaitTimeout: time.Minute, LeadTimeout: time.Minute, MaxWaiters: 1000, MaxFills: 100, MaxVariants: 64, MaxRequests: 1 << 20,
 		UncacheableTTL: time.Minute, FillTimeout: time.Minute,
+		MaxTunnels: 100, TunnelTimeout: time.Minute, TunnelGrace: time.Millisecond,
 	}
 	for _, f := range change {
 		f(&o)

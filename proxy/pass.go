@@ -19,7 +19,7 @@ func (c *call) pass(why cache.Reason) {
 	c.forward = appendForwarded(c.forward[:0], c.sender(), c.target, c.fields)
 	req := &upstream.Request{
 		Method: c.method, Target: c.target.raw, Fields: c.forward,
-		Hash: c.key.hash, Key: c.route.PlaceBy.of(c.target, c.fields, c.client()),
+		Hash: c.key.hash, Key: c.route.PlaceBy.of(c.target, c.fields, c.client()), Upgrade: c.switchTo,
 		Client: wire.ProxyHeader{Source: c.conn.Peer(), Destination: c.conn.Local()},
 	}
 	early := c.openInterim()
@@ -36,6 +36,10 @@ func (c *call) pass(why cache.Reason) {
 		return
 	}
 	c.src, c.now = resp.Body, time.Now()
+	if server, ok := resp.Body.(*upstream.Tunnel); ok {
+		c.handOver(server, resp.Fields)
+		return
+	}
 	if c.servesOnError(c.found) && c.fails(resp, requested) {
 		c.release()
 		c.deliverStale(c.found, cache.Status{Forward: why, ForwardStatus: resp.Status})

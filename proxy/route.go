@@ -23,6 +23,9 @@ type Route struct {
 	Upstream *upstream.Pool
 	// PlaceBy is what the upstream places requests by.
 	PlaceBy PlaceBy
+	// Upgrade lists the protocols that requests may switch to (RFC 9110, section
+	// 7.8), as they are written to the upstream and to the client.
+	Upgrade []string
 	// Cache says whether answers may be stored, reused and shared.
 	Cache bool
 	// Key lists what tells two requests to one upstream apart.

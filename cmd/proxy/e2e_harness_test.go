@@ -263,6 +263,12 @@ type status struct {
 	Index struct {
 		Entries int
 	}
+	Tunnels struct {
+		Open, Total, Refused int
+		Ended                map[string]int
+		FromClients          int `json:"bytes_from_clients"`
+		FromServers          int `json:"bytes_from_servers"`
+	}
 	Upstreams []struct {
 		Name    string
 		Limit   int

@@ -33,6 +33,8 @@ func busy() State {
 			Flights: singleflight.Stats{Flights: 2, Waiting: 3, Buffered: 4096},
 			Memory:  memory.Stats{Bytes: 10, MaxBytes: 20, Entries: 1},
 			Index:   memory.IndexStats{Entries: 2, Limit: 64},
+			Tunnels: proxy.TunnelStats{Open: 2, Total: 8, Ended: [proxy.TunnelEnds]uint64{3, 2, 1, 0}, Refused: 4,
+				FromClients: 100, FromServers: 200},
 		},
 		Upstreams: []upstream.Stats{{Name: "app", Panics: 1, Servers: []upstream.ServerStats{
 			{
@@ -114,6 +116,8 @@ func TestStatus(t *testing.T) {
 	"flights": {"in_progress": 2, "waiting": 3, "buffered_bytes": 4096},
 	"memory": {"bytes": 10, "max_bytes": 20, "entries": 1},
 	"index": {"entries": 2, "limit": 64},
+	"tunnels": {"open": 2, "total": 8, "refused": 4, "ended": {"closed": 3, "broken": 2, "idle": 1, "drained": 0},
+		"bytes_from_clients": 100, "bytes_from_servers": 200},
 	"upstreams": [{"name": "app", "panicking": false, "servers": [
 		{"id": "a", "address": "127.0.0.1:1", "weight": 2, "standing": "live", "reason": "new", "since": "2001-09-09T01:46:40Z",
 			"share": 0.5, "last_check": "200", "in_flight": 1, "queued": 4, "connections": 2, "idle_connections": 1, "requests": 9,
@@ -147,6 +151,8 @@ func TestMetrics(t *testing.T) {
 		`ringfence_requests_total{outcome="hit"} 5`, `ringfence_requests_total{outcome="uri-miss"} 4`,
 		`ringfence_responses_total{class="2xx"} 9`, `ringfence_responses_total{class="5xx"} 1`,
 		`ringfence_requests_in_flight 3`, `ringfence_fills_unstored_total{reason="private"} 6`,
+		`ringfence_tunnels 2`, `ringfence_tunnels_opened_total 8`, `ringfence_tunnels_ended_total{reason="broken"} 2`,
+		`ringfence_tunnels_refused_total 4`, `ringfence_tunnel_bytes_total{from="server"} 200`,
 		`ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
 		`ringfence_client_connections_total 50`, `ringfence_client_connections_rejected_total{reason="client"} 3`,
 		`ringfence_upstream_server_standing{server="a",standing="live",upstream="app"} 1`,

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"ringfence/health"
+	"ringfence/proxy"
 	"ringfence/proxy/upstream"
 )
 
@@ -25,6 +26,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.requests(st)
 	m.flights(st)
 	m.memory(st)
+	m.tunnels(st)
 	m.fleet(st)
 	m.upstreams(st)
 }
@@ -112,6 +114,19 @@ func (m metrics) memory(st State) {
 	m.gauge("index_entries", "Vary records and marks of what could not be shared.", float64(x.Entries))
 	m.gauge("index_limit", "Bound on them.", float64(x.Limit))
 	m.counter("index_evicted_total", "Those that made room for others before their time.", x.Evicted)
+}
+
+func (m metrics) tunnels(st State) {
+	t := st.Proxy.Tunnels
+	m.gauge("tunnels", "Connections that were switched to another protocol, such as WebSocket.", float64(t.Open))
+	m.counter("tunnels_opened_total", "Those that there were.", t.Total)
+	m.counter("tunnels_refused_total", "Requests to switch beyond the limit.", t.Refused)
+	for end, n := range t.Ended {
+		m.counter("tunnels_ended_total", "Tunnels that have ended, by why.", n, label{"reason", proxy.TunnelEnd(end).String()})
+	}
+	const help = "Bytes that went through tunnels, by who sent them."
+	m.counter("tunnel_bytes_total", help, t.FromClients, label{"from", "client"})
+	m.counter("tunnel_bytes_total", help, t.FromServers, label{"from", "server"})
 }
 
 func (m metrics) fleet(st State) {

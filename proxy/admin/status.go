@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"ringfence/proxy"
 	"ringfence/proxy/cache"
 	"ringfence/proxy/upstream"
 )
@@ -16,6 +17,7 @@ type status struct {
 	Flights     flightStatus     `json:"flights"`
 	Memory      memoryStatus     `json:"memory"`
 	Index       indexStatus      `json:"index"`
+	Tunnels     tunnelStatus     `json:"tunnels"`
 	Upstreams   []upstreamStatus `json:"upstreams"`
 }
 
@@ -46,6 +48,15 @@ type memoryStatus struct {
 type indexStatus struct {
 	Entries int64 `json:"entries"`
 	Limit   int64 `json:"limit"`
+}
+
+type tunnelStatus struct {
+	Open        int               `json:"open"`
+	Total       uint64            `json:"total"`
+	Refused     uint64            `json:"refused"`
+	Ended       map[string]uint64 `json:"ended"` // by why
+	FromClients uint64            `json:"bytes_from_clients"`
+	FromServers uint64            `json:"bytes_from_servers"`
 }
 
 type upstreamStatus struct {
@@ -89,6 +100,13 @@ func statusOf(st State, version string) status {
 		Flights: flightStatus{InProgress: p.Flights.Flights, Waiting: p.Flights.Waiting, Buffered: p.Flights.Buffered},
 		Memory:  memoryStatus{Bytes: p.Memory.Bytes, MaxBytes: p.Memory.MaxBytes, Entries: p.Memory.Entries},
 		Index:   indexStatus{Entries: p.Index.Entries, Limit: p.Index.Limit},
+		Tunnels: tunnelStatus{
+			Open: p.Tunnels.Open, Total: p.Tunnels.Total, Refused: p.Tunnels.Refused, Ended: make(map[string]uint64),
+			FromClients: p.Tunnels.FromClients, FromServers: p.Tunnels.FromServers,
+		},
+	}
+	for end, n := range p.Tunnels.Ended {
+		out.Tunnels.Ended[proxy.TunnelEnd(end).String()] = n
 	}
 	for _, u := range st.Upstreams {
 		pool := upstreamStatus{Name: u.Name, Panicking: u.Panicking, Limit: u.Limit}

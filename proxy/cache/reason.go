@@ -41,6 +41,9 @@ const (
 	Method
 	// RouteOff: the route does not cache.
 	RouteOff
+	// Upgrade: the request asks for another protocol, which the route allows
+	// (RFC 9110, section 7.8).
+	Upgrade
 	// RangeMiss: a range was asked of a URI of which nothing is stored.
 	RangeMiss
 	// Uncacheable: an earlier response to this URI could not be shared, and
@@ -132,6 +135,7 @@ var reasons = [reasonCount]struct{ name, forward string }{
 	Precondition:         {"precondition", "request"},
 	Method:               {"method", "method"},
 	RouteOff:             {"route-off", "bypass"},
+	Upgrade:              {"upgrade", "bypass"},
 	RangeMiss:            {"range-miss", "uri-miss"},
 	Uncacheable:          {"uncacheable", "miss"},
 	Invalidated:          {"invalidated", "miss"},

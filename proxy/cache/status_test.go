@@ -26,6 +26,7 @@ func TestStatusAppend(t *testing.T) {
 		// The upstream was asked, so that it is no hit (RFC 9211, section 2.1).
 		"r; fwd=stale; fwd-status=503; ttl=-5; detail=stale-if-error": {Forward: Stale, ForwardStatus: 503, HasTTL: true, TTL: -5 * time.Second, Detail: StaleOnError},
 		"r; fwd=uri-miss; detail=range-too-large":                     {Forward: RangeTooLarge},
+		"r; fwd=bypass; detail=upgrade":                               {Forward: Upgrade},
 		"r; fwd=uri-miss; detail=range-miss":                          {Forward: RangeMiss},
 	} {
 		if got := string(s.Append(nil, "r")); got != want {

@@ -136,6 +136,16 @@ type Server struct {
 	// forwarded has an id: a trusted proxy's, or one of our own making. "", in a
 	// file off, makes none. Default X-Request-Id.
 	RequestID string `yaml:"request_id" default:"X-Request-Id" format:"id-field"`
+	// MaxTunnels bounds the requests for an upgrade that are under way and the
+	// tunnels that came of them, together; requests beyond get a 503. Default
+	// 10000.
+	MaxTunnels int `yaml:"max_tunnels" default:"10000" range:"1..1048576"`
+	// TunnelTimeout is how long a tunnel may be silent, in both directions
+	// together, before it is closed. Default 1h.
+	TunnelTimeout time.Duration `yaml:"tunnel_timeout" default:"1h" range:"1ms..720h"`
+	// TunnelGrace is how long tunnels go on once the process was told to stop;
+	// at most Config.ShutdownTimeout. Default 10s, or that if it is less.
+	TunnelGrace time.Duration `yaml:"tunnel_grace" default:"10s" range:"1ms..24h"`
 }
 
 // Cache bounds the memory tier and the waiting for fills, and says what is

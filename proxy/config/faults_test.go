@@ -129,13 +129,18 @@ f:3:1: unknown key "lgo"; did you mean log?`},
 	{"log: {level: loud, format: xml}" + rest,
 		`f:1:14: log.level: want debug, info, warn or error, got "loud"
 f:1:28: log.format: want auto, text or json, got "xml"`},
-	{"shutdown_timeout: 5\nserver:\n  idle_timeout: 0s\n  read_timeout: -1s\n  write_timeout: 25h\n  max_head_size: 2MiB\n  max_connections: 0" + rest,
+	{"shutdown_timeout: 5\nserver:\n  idle_timeout: 0s\n  read_timeout: -1s\n  write_timeout: 25h\n  max_head_size: 2MiB\n  max_connections: 0\n  max_tunnels: 0\n  tunnel_timeout: 721h\n  tunnel_grace: 0s" + rest,
 		`f:1:19: shutdown_timeout: want a duration such as 500ms, 5s or 2m, got "5"; write 5s
 f:3:17: server.idle_timeout: want 1ms to 24h, got 0s
 f:4:17: server.read_timeout: want 1ms to 24h, got -1s
 f:5:18: server.write_timeout: want 1ms to 24h, got 25h
 f:6:18: server.max_head_size: want 1KiB to 1MiB, got 2MiB
-f:7:20: server.max_connections: want 1 to 1048576, got 0`},
+f:7:20: server.max_connections: want 1 to 1048576, got 0
+f:8:16: server.max_tunnels: want 1 to 1048576, got 0
+f:9:19: server.tunnel_timeout: want 1ms to 720h, got 721h
+f:10:17: server.tunnel_grace: want 1ms to 24h, got 0s`},
+	{"shutdown_timeout: 5s\nserver: {tunnel_grace: 6s}" + rest,
+		`f:2:24: server.tunnel_grace: is more than shutdown_timeout; write at most that`},
 	{"cache:\n  memory: 1023KiB\n  max_object_size: 1.5MiB\n  wait_timeout: soon\n  max_waiters: -1\n  index_entries: 99999999999999999999" + rest,
 		`f:2:11: cache.memory: want 1MiB to 1TiB, got 1023KiB
 f:3:20: cache.max_object_size: want a size such as 64KiB, 256MiB or 1GiB, got "1.5MiB"

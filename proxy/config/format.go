@@ -42,6 +42,8 @@ func parseText(format, text string) (string, error) {
 		return text, checkID(text)
 	case "parameter":
 		return text, checkParameter(text)
+	case "protocol":
+		return parseProtocol(text)
 	case "media-pattern":
 		return parseMediaPattern(text)
 	case "key-prefix":
@@ -261,6 +263,20 @@ func parseMediaPattern(text string) (string, error) {
 		return "", fmt.Errorf("want a media type such as text/html, text/* or */*+json, got %q", clip(text))
 	}
 	return pattern, nil
+}
+
+// parseProtocol wants the name of a protocol to upgrade to (RFC 9110, section
+// 7.8), without a version. HTTP/2 by way of h2c would pass requests that nobody
+// here has read.
+func parseProtocol(text string) (string, error) {
+	protocol := strings.ToLower(text)
+	switch {
+	case protocol == "h2c":
+		return "", errors.New("h2c is never passed on; remove it")
+	case !isToken(protocol):
+		return "", fmt.Errorf("want the name of a protocol, got %q; write websocket", clip(text))
+	}
+	return protocol, nil
 }
 
 func checkKeyPrefix(text string) error {

@@ -54,7 +54,7 @@ func TestMinimalFile(t *testing.T) {
 	app.HealthCheck.Interval, app.HealthCheck.FastInterval = time.Second, 250*time.Millisecond
 	app.HealthCheck.Timeout = 500 * time.Millisecond
 	want.Upstreams = map[string]Upstream{"app": app}
-	want.Routes = []Route{{PathPrefix: "/", Upstream: "app", Cache: true,
+	want.Routes = []Route{{PathPrefix: "/", Upstream: "app", Upgrade: []string{"websocket"}, Cache: true,
 		CacheKey:     []KeyPart{{Kind: PartScheme}, {Kind: PartHost}, {Kind: PartPath}, {Kind: PartQuery}},
 		HeuristicMax: 24 * time.Hour, ServeStaleOnError: time.Hour, EarlyRefresh: true, SetCookie: SetCookieExplicit, RangeFillLimit: 1 << 20}}
 	if got := mustParse(t, minimalFile); !reflect.DeepEqual(got, want) {
@@ -72,7 +72,8 @@ func TestDefault(t *testing.T) {
 		Server: Server{IdleTimeout: 75 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 			MaxHeadSize: 16 << 10, MaxConnections: 65536,
 			HeadTimeout: 10 * time.Second, RequestTimeout: 6 * time.Hour, MaxTargetSize: 8 << 10, MaxHeaderFields: 100,
-			MaxBodySize: 4 << 30, MaxConnectionsPerClient: 16384, MaxRequests: 65536, RequestID: "X-Request-Id"},
+			MaxBodySize: 4 << 30, MaxConnectionsPerClient: 16384, MaxRequests: 65536, RequestID: "X-Request-Id",
+			MaxTunnels: 10000, TunnelTimeout: time.Hour, TunnelGrace: 10 * time.Second},
 		Cache: Cache{Memory: 256 << 20, MaxObjectSize: 8 << 20, WaitTimeout: 10 * time.Second,
 			UncacheableTTL: 10 * time.Second, MaxWaiters: 10000, MaxFills: 16384, IndexEntries: 1 << 20, MaxVariants: 64, MaxTags: 64},
 	}
@@ -104,6 +105,8 @@ func TestAccepted(t *testing.T) {
 		{"cache: {memory: 2MiB}" + rest, func(c Config) any { return c.Cache.MaxObjectSize }, Size(2 << 20)},
 		{"shutdown_timeout: 1m30s" + rest, func(c Config) any { return c.ShutdownTimeout }, 90 * time.Second},
 		{"shutdown_timeout: 24h" + rest, func(c Config) any { return c.ShutdownTimeout }, 24 * time.Hour},
+		{"shutdown_timeout: 5s" + rest, func(c Config) any { return c.Server.TunnelGrace }, 5 * time.Second},
+		{"shutdown_timeout: 5s\nserver: {tunnel_grace: 5s}" + rest, func(c Config) any { return c.Server.TunnelGrace }, 5 * time.Second},
 		{"listen: ':0'" + rest, func(c Config) any { return c.Listen }, ":0"},
 		{"listen: '[::1]:80'" + rest, func(c Config) any { return c.Listen }, "[::1]:80"},
 		{"admin: {listen: off}" + rest, func(c Config) any { return c.Admin.Listen }, ""},

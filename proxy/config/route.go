@@ -14,6 +14,11 @@ type Route struct {
 	PathPrefix string `yaml:"path_prefix" default:"/" format:"path"`
 	// Upstream names one of Config.Upstreams; required.
 	Upstream string `yaml:"upstream" format:"name" required:"upstream: app"`
+	// Upgrade are the protocols that requests may ask to switch to (RFC 9110,
+	// section 7.8), in lower case; no two the same, and none is h2c. Such
+	// requests pass the cache. Any other wish to switch is not passed on. Default
+	// websocket; in a file [] is none.
+	Upgrade []string `yaml:"upgrade" default:"websocket" format:"protocol"`
 	// Cache says whether answers may be stored and requests collapsed; where it
 	// is off the options from DefaultTTL on wait for it, but for Query, which
 	// shapes what the upstream gets. Default on.

@@ -16,6 +16,7 @@ func routeOf(options string) string {
 // fullRoute has no option at its default, except cache.
 const fullRoute = `  host: example.com
   path_prefix: /a
+  upgrade: [WebSocket, x-Chat]
   cache_key: [path, query]
   forward_fields: [X-HTTP-Method-Override, x-forwarded-prefix]
   default_ttl: 1ms
@@ -32,7 +33,7 @@ const fullRoute = `  host: example.com
 
 func TestFullRoute(t *testing.T) {
 	want := Route{
-		Host: "example.com", PathPrefix: "/a", Upstream: "app", Cache: true, CacheKey: []KeyPart{{Kind: PartPath}, {Kind: PartQuery}},
+		Host: "example.com", PathPrefix: "/a", Upstream: "app", Upgrade: []string{"websocket", "x-chat"}, Cache: true, CacheKey: []KeyPart{{Kind: PartPath}, {Kind: PartQuery}},
 		ForwardFields: []string{"X-Http-Method-Override", "X-Forwarded-Prefix"}, DefaultTTL: time.Millisecond,
 		NegativeTTL: map[int]time.Duration{404: 10 * time.Second, 301: 8760 * time.Hour, 599: time.Millisecond,
 			3: 3 * time.Second, 4: 2 * time.Second, 5: time.Second},
@@ -55,6 +56,8 @@ func TestRouteAccepted(t *testing.T) {
 		got  func(Route) any
 		want any
 	}{
+		{routeOf("  upgrade: []\n"), func(r Route) any { return r.Upgrade == nil }, true},
+		{routeOf(""), func(r Route) any { return r.Upgrade }, []string{"websocket"}},
 		{routeOf("  default_ttl: 'off'\n"), func(r Route) any { return r.DefaultTTL }, time.Duration(0)},
 		{routeOf("  serve_stale_on_error: 8760h\n"), func(r Route) any { return r.ServeStaleOnError }, 8760 * time.Hour},
 		{routeOf("  range_fill_limit: off\n"), func(r Route) any { return r.RangeFillLimit }, Size(0)},
@@ -109,6 +112,13 @@ f:8:15: routes[0].set_cookie: want explicit, store, strip or bypass, got "Strip"
 		`f:4:15: routes[0].default_ttl: has no value; write one, or remove the line
 f:5:21: routes[0].range_fill_limit: want a size such as 1MiB, or off, got a mapping
 f:6:18: routes[0].heuristic_max: want a duration such as 10s, or off, got "Off"`},
+	{routeOf("  upgrade: [websocket, H2C, TLS/1.0, WebSocket, '', ~]\n"),
+		`f:4:24: routes[0].upgrade[1]: h2c is never passed on; remove it
+f:4:29: routes[0].upgrade[2]: want the name of a protocol, got "TLS/1.0"; write websocket
+f:4:38: routes[0].upgrade[3]: websocket is in the list already; remove one of them
+f:4:49: routes[0].upgrade[4]: want the name of a protocol, got ""; write websocket
+f:4:53: routes[0].upgrade[5]: has no value; write one, or remove the line`},
+	{routeOf("  upgrade: off\n"), `f:4:12: routes[0].upgrade: want a list, got "off"`},
 	{"cache: {max_variants: 0, max_tags: 31}\n" + routeOf("- {upstream: app, path_prefix: /a, default_tll: 1s}\n"),
 		`f:1:23: cache.max_variants: want 1 to 4096, got 0
 f:1:36: cache.max_tags: want 32 to 1024, got 31

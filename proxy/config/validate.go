@@ -14,6 +14,9 @@ func derive(d *decoder, c *Config) {
 	if shared := &c.Cache.Shared; !d.written("cache.shared.max_object_size") {
 		shared.MaxObjectSize = min(shared.MaxObjectSize, c.Cache.MaxObjectSize)
 	}
+	if !d.written("server.tunnel_grace") {
+		c.Server.TunnelGrace = min(c.Server.TunnelGrace, c.ShutdownTimeout)
+	}
 	for name, u := range c.Upstreams {
 		c.Upstreams[name] = deriveUpstream(d, join("upstreams", name), u)
 	}
@@ -28,6 +31,9 @@ func derive(d *decoder, c *Config) {
 // is not judged again.
 func validate(d *decoder, c Config) {
 	validateListeners(d, c)
+	if d.sound("shutdown_timeout", "server.tunnel_grace") && c.Server.TunnelGrace > c.ShutdownTimeout {
+		d.faultAt("server.tunnel_grace", "is more than shutdown_timeout; write at most that")
+	}
 	if d.sound("cache.memory", "cache.max_object_size") && c.Cache.MaxObjectSize > c.Cache.Memory {
 		d.faultAt("cache.max_object_size", "is more than cache.memory; write at most that")
 	}

@@ -22,6 +22,7 @@ func validateRoutes(d *decoder, c Config) {
 		if _, known := c.Upstreams[r.Upstream]; !known && len(names) > 0 {
 			d.faultAt(path+".upstream", "there is no upstream %q; %s", clip(r.Upstream), suggest(r.Upstream, names))
 		}
+		validateDistinct(d, path+".upgrade", r.Upgrade)
 		inKey := validateKey(d, path+".cache_key", r)
 		validateDistinct(d, path+".forward_fields", r.ForwardFields)
 		validateCaching(d, path, r, c.Cache)

@@ -200,6 +200,16 @@ func (c *Conn) Raw() {
 	_ = c.Conn.SetDeadline(time.Time{})
 }
 
+// CloseWrite ends what is sent to the client, and not what comes from it, where
+// the connection can do that.
+func (c *Conn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
+}
+
 func (c *Conn) readRaw(p []byte) (int, error) {
 	if c.in.Buffered() > 0 {
 		return c.in.Read(p)

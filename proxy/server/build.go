@@ -24,6 +24,9 @@ func handlerOptions(cfg config.Config, pools map[string]*upstream.Pool, log *slo
 		UncacheableTTL: cfg.Cache.UncacheableTTL,
 		TrustedProxies: cfg.Server.TrustedProxies,
 		RequestID:      cfg.Server.RequestID,
+		MaxTunnels:     cfg.Server.MaxTunnels,
+		TunnelTimeout:  cfg.Server.TunnelTimeout,
+		TunnelGrace:    cfg.Server.TunnelGrace,
 		Log:            log,
 	}
 	shared, err := sharedOf(cfg.Cache.Shared)

@@ -11,7 +11,7 @@ import (
 func routeOf(r config.Route, cfg config.Config, pools map[string]*upstream.Pool) (proxy.Route, error) {
 	limits := cfg.Cache
 	route := proxy.Route{
-		Host: r.Host, PathPrefix: r.PathPrefix, Upstream: pools[r.Upstream], Cache: r.Cache,
+		Host: r.Host, PathPrefix: r.PathPrefix, Upstream: pools[r.Upstream], Upgrade: r.Upgrade, Cache: r.Cache,
 		RangeFill: int64(r.RangeFillLimit), Policy: policyOf(r, limits), Compression: compressionOf(r.Compress),
 		ForwardFields: r.ForwardFields,
 	}

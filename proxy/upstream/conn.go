@@ -53,6 +53,18 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.socket.Write(p)
 }
 
+// CloseWrite ends what is written: with a close_notify over TLS (RFC 8446,
+// section 6.1), else with the sending side of the socket.
+func (c *conn) CloseWrite() error {
+	if c.secure != nil {
+		return c.secure.CloseWrite()
+	}
+	if s, ok := c.socket.Conn.(interface{ CloseWrite() error }); ok {
+		return s.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // Close implements net.Conn. It does not wait for the peer, and must not be
 // called while another goroutine reads or writes.
 func (c *conn) Close() error {

@@ -17,7 +17,8 @@ const maxInterim = 16
 
 // Response is what a server answered.
 type Response struct {
-	// Status is 200 or above: interim responses are for [Request].Interim.
+	// Status is 200 or above, or 101 to a request with an Upgrade: interim
+	// responses are for [Request].Interim.
 	Status int
 	// Fields are the field lines as received, hop-by-hop ones included. They
 	// are the caller's to keep.
@@ -27,7 +28,7 @@ type Response struct {
 	// Body streams the body. It is never nil, gives io.EOF only where the body
 	// is complete and an [Error] where it is not, and must be closed. It is for
 	// one goroutine; to break it off from another, end the context of
-	// [Pool.Do].
+	// [Pool.Do]. After a 101 it is a [*Tunnel].
 	Body io.ReadCloser
 	// Server is the id of the server that answered.
 	Server string
@@ -134,7 +135,7 @@ func (x *exchange) run() error {
 		x.upload = startUpload(x.conn, x.bufs, x.req, x.limits)
 	}
 	x.server.await(x)
-	head, err := readFinalHead(x.reader, x.req.Interim)
+	head, err := readFinalHead(x.reader, x.req)
 	if !x.server.arrived(x) {
 		return x.blame(Terminated, false, errAbandoned)
 	}
@@ -151,8 +152,11 @@ func (x *exchange) run() error {
 	if x.upload != nil {
 		x.upload.headArrived()
 	}
-	x.conn.read = deadline{timeout: x.limits.read}
 	x.took, x.failed = time.Since(x.began), slices.Contains(x.limits.failures, head.Status)
+	if head.Status == 101 {
+		return x.openTunnel(head)
+	}
+	x.conn.read = deadline{timeout: x.limits.read}
 	x.persist = persists(head, length)
 	x.resp = Response{Status: head.Status, Fields: head.Fields, Length: length, Body: &x.body, Server: x.server.id}
 	x.body.open(x, length)
@@ -172,19 +176,20 @@ func (x *exchange) writeHead() (int, error) {
 }
 
 // readFinalHead reads past the interim responses (RFC 9110, section 15.2), and
-// hands those to interim that say something: not 100, for which nothing waits.
-func readFinalHead(r *bufio.Reader, interim func(int, wire.Fields)) (wire.ResponseHead, error) {
+// hands those to req.Interim that say something: not 100, for which nothing
+// waits. A 101 to what was asked for is final.
+func readFinalHead(r *bufio.Reader, req *Request) (wire.ResponseHead, error) {
 	for range maxInterim + 1 {
 		head, err := wire.ReadResponseHead(r)
 		switch {
 		case err != nil:
 			return head, err
-		case head.Status >= 200:
+		case head.Status >= 200, head.Status == 101 && switches(head, req.Upgrade):
 			return head, nil
 		case head.Status == 101:
 			return head, fmt.Errorf("%w: switched protocols unasked", wire.ErrHead)
-		case head.Status != 100 && interim != nil:
-			interim(head.Status, head.Fields)
+		case head.Status != 100 && req.Interim != nil:
+			req.Interim(head.Status, head.Fields)
 		}
 	}
 	return wire.ResponseHead{}, fmt.Errorf("%w: more than %d interim responses", wire.ErrHead, maxInterim)
@@ -232,9 +237,17 @@ func (x *exchange) finish(complete bool) {
 	} else {
 		x.server.discard(x.conn)
 	}
-	x.reader.Reset(nil)
-	x.bufs.readers.Put(x.reader)
+	x.putReader()
 	if x.release != nil {
 		x.release()
+	}
+}
+
+// putReader gives the reader back. A second time it does nothing.
+func (x *exchange) putReader() {
+	if x.reader != nil {
+		x.reader.Reset(nil)
+		x.bufs.readers.Put(x.reader)
+		x.reader = nil
 	}
 }

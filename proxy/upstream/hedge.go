@@ -11,7 +11,7 @@ import (
 // may go to a second one while the first is silent (Dean and Barroso, "The Tail
 // at Scale", 2013).
 func (p *Pool) first(ctx context.Context, o *order, s *server, req *Request) result {
-	if p.latencies == nil || req.Method != http.MethodGet || req.hasBody() {
+	if p.latencies == nil || req.Method != http.MethodGet || req.hasBody() || req.Upgrade != "" {
 		return p.try(ctx, s, req, o.mayGoOn())
 	}
 	if wait := p.latencies.percentile(); wait > 0 && !req.Alone && o.set.fit > 1 {

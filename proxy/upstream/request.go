@@ -9,13 +9,14 @@ import (
 )
 
 // Request is what a pool sends. The pool does not keep it past the end of the
-// response's body.
+// response's body, nor past a 101.
 type Request struct {
 	Method string
 	// Target is the request target, sent byte for byte.
 	Target string
 	// Fields are sent in order: Host first, end-to-end fields only, and
-	// neither Content-Length nor Transfer-Encoding, which follow from Length.
+	// neither Content-Length nor Transfer-Encoding, which follow from Length, as
+	// Connection and Upgrade follow from Upgrade.
 	Fields wire.Fields
 	// Body is nil where there is none. It is read by another goroutine, until
 	// the response's body has ended at the latest. Its Read must be bounded in
@@ -35,6 +36,11 @@ type Request struct {
 	// Alone says that the request must not be sent to two members at once, as
 	// the one that fills a key for a whole fleet must not.
 	Alone bool
+	// Upgrade is the protocol that the server is asked to switch to (RFC 9110,
+	// section 7.8), a token; "" for none. Such a request has no body, and goes to
+	// one server at a time. A 101 that agrees to it gives the connection over, see
+	// [Tunnel]; any other answer is one like any other.
+	Upgrade string
 	// Interim is told of each interim response (RFC 9110, section 15.2) but 100
 	// and 101: status 102 to 199, and the fields as received, hop-by-hop ones
 	// included, which are valid during the call only. It is called in the
@@ -63,6 +69,11 @@ func (r *Request) appendHead(dst []byte) []byte {
 	dst = append(dst, r.Target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	dst = wire.AppendFields(dst, r.Fields)
+	if r.Upgrade != "" {
+		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
+		dst = append(dst, r.Upgrade...)
+		dst = append(dst, "\r\n"...)
+	}
 	switch {
 	case r.hasBody() && r.Length < 0:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
