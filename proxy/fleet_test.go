@@ -212,14 +212,14 @@ func TestFleetIsLeftAlone(t *testing.T) {
 		if left := longestLife(t, node); left < 50*time.Second {
 			t.Errorf("%s is known for %v, want UncacheableTTL and max-age", path, left)
 		}
-		before := calls(t, node)
+		before, began := calls(t, node), time.Now()
 		for range 100 {
 			for _, s := range fleet {
 				s.get(path)
 			}
 		}
-		// A renewal of a connection to it or the like is not a request's.
-		if n := calls(t, node) - before; n > 2 {
+		// What an instance says of itself every second is not a request's.
+		if n := calls(t, node) - before; n > 2+4*int(time.Since(began)/time.Second) {
 			t.Errorf("200 requests for %s asked the engine %d times", path, n)
 		}
 	}
@@ -275,7 +275,11 @@ func TestFleetOfOne(t *testing.T) {
 	t.Cleanup(func() { waitFor(t, "its connections to be closed", func() bool { return clients() == 0 }) })
 	with := newSite(t, always(origin.Text("max-age=60", "x")), sharing(addr))
 	without := newSite(t, always(origin.Text("max-age=60", "x")), sharing("127.0.0.1:1"))
-	waitFor(t, "its connections", func() bool { return clients() > 0 })
+	// What is filled before that is not kept: nobody knows what was struck.
+	waitFor(t, "the engine to be in use", func() bool { return with.h.View().Fleet.Nodes[0].Up })
+	if clients() == 0 {
+		t.Error("its connections have no name")
+	}
 	for _, s := range []*site{with, without} {
 		s.get("/")
 		s.stored(1)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ringfence/loadtest/origin"
+	"ringfence/proxy/cache"
 )
 
 // Once an unsafe request was answered nobody sees what was there before it,
@@ -112,7 +113,7 @@ func TestInvalidatedGroupUnderWay(t *testing.T) {
 			with = s.begin("/", "Cache-Control: no-cache", "X-N: with")
 			s.waiting(2)
 		} else {
-			waitFor(t, "the head", func() bool { v := s.h.View().Flights; return v.Flights == 1 && v.Waiting == 0 })
+			waitFor(t, "the head", func() bool { return s.h.View().Requests.Forwarded[cache.Miss] == 1 })
 		}
 		s.do("POST", "/other", "Content-Length: 0")
 		after := s.begin("/", "X-N: second")
@@ -208,7 +209,7 @@ func TestOlderResponseDoesNotReplaceNewer(t *testing.T) {
 			return origin.Text("max-age=60", "new")
 		})
 		old := s.begin("/", "Authorization: a")
-		waitFor(t, "the head", func() bool { v := s.h.View().Flights; return v.Flights == 1 && v.Waiting == 0 })
+		waitFor(t, "the head", func() bool { return s.h.View().Requests.Forwarded[cache.Miss] == 1 })
 		s.get("/")
 		s.stored(1)
 		close(gate)
