@@ -223,3 +223,20 @@ func TestIdentityIsForgotten(t *testing.T) {
 		}
 	}
 }
+
+// What looks static is stored only where the origin says so: a path that ends like
+// a style sheet's may be somebody's account.
+func TestNamesSayNothing(t *testing.T) {
+	s := newSite(t, func(r origin.Request) origin.Answer {
+		if r.Get("Cookie") != "" {
+			return origin.Answer{Body: []byte("account")}.With("Content-Type", "text/html")
+		}
+		return origin.Answer{Body: []byte("login")}.With("Content-Type", "text/html")
+	})
+	for _, path := range []string{"/account/x.css", "/account%2Fx.js", "/account;x.png", "/account/..%2fstatic/x.ico", "/static/..%2faccount"} {
+		s.get(path, "Cookie: session=1")
+		if r := s.get(path); r.says("hit") || r.body != "login" {
+			t.Errorf("%s: %s", path, r)
+		}
+	}
+}

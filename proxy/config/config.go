@@ -118,9 +118,9 @@ type Server struct {
 	// MaxConnections bounds the open client connections; those beyond it are
 	// answered 503 and closed. Default 65536.
 	MaxConnections int `yaml:"max_connections" default:"65536" range:"1..1048576"`
-	// MaxConnectionsPerClient bounds those of one address; those beyond it are
-	// answered 429 and closed. Those of TrustedProxies do not count. 0, in a file
-	// off, bounds nothing. Default 16384.
+	// MaxConnectionsPerClient bounds those of one IPv4 address or one IPv6 network
+	// of 64 bits; those beyond it are answered 429 and closed. Those of
+	// TrustedProxies do not count. 0, in a file off, bounds nothing. Default 16384.
 	MaxConnectionsPerClient int `yaml:"max_connections_per_client" default:"16384" range:"1..1048576" off:"true"`
 	// MaxRequests bounds the requests that wait for an upstream or another's fill,
 	// or are being sent what those answer; those beyond it are answered from memory

@@ -15,7 +15,8 @@ const maxAway = 1024
 
 // Capacity bounds the connections of all listeners.
 type Capacity struct {
-	// Connections bounds all of them, PerClient those of one address. 0: no limit.
+	// Connections bounds all of them, PerClient those of one IPv4 address or one
+	// IPv6 network of 64 bits. 0: no limit.
 	Connections, PerClient int
 	// Exempt are the addresses for which PerClient does not count: those of
 	// proxies that speak for many clients.
@@ -86,7 +87,7 @@ func (d *Door) identify(c *Conn) {
 	if d.capacity.PerClient == 0 || c.away != nil || within(d.capacity.Exempt, c.peer.Addr()) {
 		return
 	}
-	client := c.peer.Addr()
+	client := clientOf(c.peer.Addr())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.perClient[client] >= d.capacity.PerClient {
@@ -103,12 +104,22 @@ func (d *Door) leave(c *Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conns[c] {
-		client := c.peer.Addr()
+		client := clientOf(c.peer.Addr())
 		if d.perClient[client]--; d.perClient[client] == 0 {
 			delete(d.perClient, client)
 		}
 	}
 	delete(d.conns, c)
+}
+
+// clientOf returns what the connections of one client have in common: an IPv4
+// address, or the 64 bits of an IPv6 one that say whose network it is.
+func clientOf(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		p, _ := a.WithZone("").Prefix(64) // there is one of every IPv6 address
+		return p.Addr()
+	}
+	return a
 }
 
 // mayLinger takes one of the places for connections that linger.
