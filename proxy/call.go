@@ -211,6 +211,10 @@ func (c *call) parse() (status int, why string) {
 	return 0, ""
 }
 
+// isGone reports whether the client has taken the request back: then nobody
+// reads the answer.
+func (c *call) isGone() bool { return c.conn.Context().Err() != nil }
+
 // leavesBody reports whether more of the request's body is unread than is worth
 // waiting for.
 func (c *call) leavesBody() bool {

@@ -36,6 +36,10 @@ func (c *call) collapse(why cache.Reason, l look) {
 	early.end()
 	c.now = time.Now()
 	switch {
+	case err != nil && c.isGone():
+		// The fill goes on for others, and to be stored.
+		c.release()
+		c.sayNothing(why)
 	case outcome == singleflight.Ready && !hd.found && (r.Leader() && !hd.copied || c.selects(hd) && !c.h.isOutdated(hd, j.born)):
 		c.deliverFlight(r, hd, why)
 	case outcome == singleflight.Ready && l == firstLook:
@@ -63,7 +67,7 @@ func (c *call) collapse(why cache.Reason, l look) {
 // counts as released, with an error: a follower, and a leader for whom there is
 // a stale answer. The wait of another leader is bounded by the flight itself.
 func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome, error) {
-	ctx := context.Background()
+	ctx := c.conn.Context()
 	if !r.Leader() || c.servesOnError(c.found) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.h.opts.WaitTimeout)

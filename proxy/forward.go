@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"ringfence/proxy/edge"
 	"ringfence/proxy/wire"
 )
 
@@ -12,8 +13,9 @@ const pseudonym = "ringfence"
 
 // sender says for whom a request is forwarded, and how.
 type sender struct {
-	http11 bool
-	hops   []netip.Addr // as trust.walk gives them
+	// version is that of the protocol by which it came, as Via has it.
+	version string
+	hops    []netip.Addr // as trust.walk gives them
 	// idName is the field of request ids, "" for none, and id what goes into it.
 	idName, id string
 	// unkeyed are the unkeyed fields that the route passes on.
@@ -36,7 +38,7 @@ func appendForwarded(dst wire.Fields, s sender, t target, fields wire.Fields) wi
 	}
 	forwardedFor, forwarded := chains(s.hops, t)
 	kept = append(kept,
-		wire.Field{Name: "Via", Value: via(fields, s.http11)},
+		wire.Field{Name: "Via", Value: via(fields, s.version)},
 		wire.Field{Name: "X-Forwarded-For", Value: forwardedFor},
 		wire.Field{Name: "X-Forwarded-Host", Value: t.authority},
 		wire.Field{Name: "X-Forwarded-Proto", Value: t.scheme},
@@ -64,12 +66,21 @@ func (s *sender) passes(name string, traced bool) bool {
 	return !wire.IsSpelling(name, s.idName)
 }
 
-// via returns the Via list with this proxy at its end.
-func via(fields wire.Fields, http11 bool) string {
-	own := "1.1 " + pseudonym
-	if !http11 {
-		own = "1.0 " + pseudonym
+// versionOf returns the version by which a request came, as Via has it.
+func versionOf(r *edge.Request) string {
+	switch {
+	case r.HTTP2:
+		return "2.0"
+	case r.Minor == 0:
+		return "1.0"
 	}
+	return "1.1"
+}
+
+// via returns the Via list with this proxy at its end, and how the request came
+// to it.
+func via(fields wire.Fields, version string) string {
+	own := version + " " + pseudonym
 	if before, ok := fields.Joined("Via"); ok && before != "" {
 		return before + ", " + own
 	}

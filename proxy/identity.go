@@ -179,7 +179,7 @@ func (c *call) identify() {
 // sender says for whom the request is forwarded. identify comes before it.
 func (c *call) sender() sender {
 	return sender{
-		http11: c.req.Minor > 0, hops: c.hops,
+		version: versionOf(c.req), hops: c.hops,
 		idName: c.h.opts.RequestID, id: c.id, unkeyed: c.route.ForwardFields,
 	}
 }

@@ -290,7 +290,7 @@ func TestForwarded(t *testing.T) {
 		"X-HTTP-Method-Override: DELETE|x-original-url: /admin|Proxy: x|Cookie: a=1|cookie: b=2|"+
 		"X-Trace: 1|x_trace: 2|traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01|tracestate: a=1|tracestate: b=2")
 	conn := testFront(&Handler{}).listener(nil).Wrap(&loopConn{})
-	from := sender{http11: true, hops: []netip.Addr{peerOf(conn)}, idName: "X-Trace", id: "7", unkeyed: []string{"X-Forwarded-Prefix", "X-Host"}}
+	from := sender{version: "1.1", hops: []netip.Addr{peerOf(conn)}, idName: "X-Trace", id: "7", unkeyed: []string{"X-Forwarded-Prefix", "X-Host"}}
 	got := appendForwarded(nil, from, target{scheme: "http", authority: "example.com"}, in)
 	want := fieldLines(t, "Host: example.com|X-Forwarded-Prefix: /a|X-Own_Name: kept|Cookie: a=1|cookie: b=2|"+
 		"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01|tracestate: a=1|tracestate: b=2|"+

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"time"
 
 	"ringfence/proxy/cache"
@@ -29,9 +28,13 @@ func (c *call) pass(why cache.Reason) {
 		req.Body, req.Length = c.body, c.body.Length
 	}
 	requested := time.Now()
-	resp, err := c.h.do(context.Background(), c.route.Upstream, req)
+	resp, err := c.h.do(c.conn.Context(), c.route.Upstream, req)
 	early.end()
-	if err != nil {
+	switch {
+	case err != nil && c.isGone():
+		c.sayNothing(why)
+		return
+	case err != nil:
 		c.failOrStale(err, why)
 		return
 	}

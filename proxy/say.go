@@ -28,6 +28,13 @@ func (c *call) sayFailure(err error, why cache.Reason) {
 	c.putStatus(cache.Status{Forward: why})
 }
 
+// sayNothing answers a request that its client has taken back, for the counters:
+// 499 is what others count for it, too.
+func (c *call) sayNothing(why cache.Reason) {
+	c.say(499, "", "the client is gone")
+	c.putStatus(cache.Status{Forward: why})
+}
+
 // refuse answers a request that cannot be taken further.
 func (c *call) refuse(status int, why string) {
 	c.count.refused.Add(1)

@@ -16,7 +16,7 @@ import (
 
 // site is a handler behind a real listener, before a scripted origin.
 type site struct {
-	t    *testing.T
+	t    testing.TB
 	h    *Handler
 	o    *origin.Origin
 	addr string

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,6 +171,70 @@ func TestTLSListeners(t *testing.T) {
 	eventually(t, "they are counted", func() bool {
 		return p.metric(`ringfence_client_connections_rejected_total{reason="handshake"}`) > 1
 	})
+}
+
+// HTTP/2 by TLS and, where it is allowed, without: the same requests, collapsed
+// with those of HTTP/1; and streams in flight end when the proxy is stopped.
+func TestHTTP2(t *testing.T) {
+	dir, ca := t.TempDir(), newAuthority(t)
+	ca.issue(dir, "a.example", "a.example")
+	release := make(chan struct{})
+	o := newOrigin(t, "a", func(r origin.Request) origin.Answer {
+		if r.Path() == "/held" {
+			return origin.Answer{Body: []byte("held"), Hold: release}.With("Cache-Control", "max-age=60")
+		}
+		return origin.Text("max-age=60", "x")
+	})
+	p, addrs := guarded(t, o,
+		fmt.Sprintf("tls: {certificates: [{cert_file: '%s.pem', key_file: '%[1]s.key'}]}", filepath.Join(dir, "a.example")),
+		"h2c: on",
+	)
+	both := new(http.Protocols)
+	both.SetHTTP2(true)
+	both.SetUnencryptedHTTP2(true)
+	tr := &http.Transport{Protocols: both, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "a.example"}}
+	defer tr.CloseIdleConnections()
+	h2 := &http.Client{Transport: tr, Timeout: soon}
+	get := func(url string) string {
+		resp, err := h2.Get(url)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(resp.Proto, " ", whole(resp).body)
+	}
+	for _, url := range []string{"https://" + addrs[0] + "/a", "http://" + addrs[1] + "/a"} {
+		if got := get(url); got != "HTTP/2.0 x" {
+			t.Errorf("%s: %s", url, got)
+		}
+	}
+	if r, err := http.Get("http://" + addrs[1] + "/a"); err != nil || r.Proto != "HTTP/1.1" || whole(r).body != "x" {
+		t.Errorf("HTTP/1.1 where h2c is spoken: %v, %v", r, err)
+	}
+	answers := make(chan string, 100)
+	for range 100 {
+		go func() { answers <- get("http://" + addrs[1] + "/held") }()
+	}
+	eventually(t, "all to wait", func() bool { return p.status().Flights.Waiting == 100 })
+	p.signal(syscall.SIGTERM)
+	eventually(t, "the listeners to close", func() bool {
+		c, err := net.Dial("tcp", addrs[1])
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	close(release)
+	for range 100 {
+		if got := <-answers; got != "HTTP/2.0 held" {
+			t.Error(got)
+		}
+	}
+	if n := o.Count("/held").Total; n != 1 {
+		t.Errorf("100 streams were %d requests at the origin", n)
+	}
+	if code := p.wait(soon); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
 }
 
 // What a trusted peer says of its client is believed, and of an untrusted one not

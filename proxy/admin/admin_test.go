@@ -47,7 +47,7 @@ func busy() State {
 				Reason: "5 failures in a row", Ejections: 1,
 			}},
 		}}},
-		Clients: edge.DoorStats{Open: 4, Lingering: 1, Accepted: 50, Full: 2, Crowded: 3, Failed: 4},
+		Clients: edge.DoorStats{Open: 4, Lingering: 1, Accepted: 50, Full: 2, Crowded: 3, Failed: 4, Requests: 60, H2Requests: 70, H2Open: 2, H2Accepted: 8, H2Abusive: 1},
 	}
 }
 
@@ -155,6 +155,8 @@ func TestMetrics(t *testing.T) {
 		`ringfence_tunnels_refused_total 4`, `ringfence_tunnel_bytes_total{from="server"} 200`,
 		`ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
 		`ringfence_client_connections_total 50`, `ringfence_client_connections_rejected_total{reason="client"} 3`,
+		`ringfence_client_http2_connections 2`, `ringfence_client_http2_connections_total 8`, `ringfence_client_http2_connections_abusive_total 1`,
+		`ringfence_client_requests_total{protocol="http/1"} 60`, `ringfence_client_requests_total{protocol="http/2"} 70`,
 		`ringfence_upstream_server_standing{server="a",standing="live",upstream="app"} 1`,
 		`ringfence_upstream_server_standing{server="b",standing="live",upstream="app"} 0`,
 		`ringfence_upstream_server_standing{server="b",standing="ejected",upstream="app"} 1`,

@@ -75,6 +75,11 @@ func (m metrics) requests(st State) {
 		m.counter("fills_unstored_total", "Fills that were not stored, by why.", n, label{"reason", reason.String()})
 	}
 	m.gauge("client_connections", "Open client connections.", float64(st.Clients.Open))
+	m.gauge("client_http2_connections", "Open client connections that speak HTTP/2.", float64(st.Clients.H2Open))
+	m.counter("client_http2_connections_total", "Client connections that spoke HTTP/2.", st.Clients.H2Accepted)
+	m.counter("client_http2_connections_abusive_total", "Client connections closed because most of their requests were taken back at once.", st.Clients.H2Abusive)
+	m.counter("client_requests_total", "Requests of clients, by protocol.", st.Clients.Requests, label{"protocol", "http/1"})
+	m.counter("client_requests_total", "Requests of clients, by protocol.", st.Clients.H2Requests, label{"protocol", "http/2"})
 	m.gauge("client_connections_lingering", "Closed connections whose clients are still sending.", float64(st.Clients.Lingering))
 	m.counter("client_connections_total", "Client connections accepted.", st.Clients.Accepted)
 	for _, r := range []struct {

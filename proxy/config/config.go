@@ -122,6 +122,9 @@ type Server struct {
 	// of 64 bits; those beyond it are answered 429 and closed. Those of
 	// TrustedProxies do not count. 0, in a file off, bounds nothing. Default 16384.
 	MaxConnectionsPerClient int `yaml:"max_connections_per_client" default:"16384" range:"1..1048576" off:"true"`
+	// MaxStreams bounds the requests that one connection of HTTP/2 may have open at
+	// a time. Default 250.
+	MaxStreams int `yaml:"max_streams" default:"250" range:"1..10000"`
 	// MaxRequests bounds the requests that wait for an upstream or another's fill,
 	// or are being sent what those answer; those beyond it are answered from memory
 	// where they can be, and else 503. Default 65536.

@@ -72,7 +72,7 @@ func TestDefault(t *testing.T) {
 		Server: Server{IdleTimeout: 75 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 			MaxHeadSize: 16 << 10, MaxConnections: 65536,
 			HeadTimeout: 10 * time.Second, RequestTimeout: 6 * time.Hour, MaxTargetSize: 8 << 10, MaxHeaderFields: 100,
-			MaxBodySize: 4 << 30, MaxConnectionsPerClient: 16384, MaxRequests: 65536, RequestID: "X-Request-Id",
+			MaxBodySize: 4 << 30, MaxConnectionsPerClient: 16384, MaxStreams: 250, MaxRequests: 65536, RequestID: "X-Request-Id",
 			MaxTunnels: 10000, TunnelTimeout: time.Hour, TunnelGrace: 10 * time.Second},
 		Cache: Cache{Memory: 256 << 20, MaxObjectSize: 8 << 20, WaitTimeout: 10 * time.Second,
 			UncacheableTTL: 10 * time.Second, MaxWaiters: 10000, MaxFills: 16384, IndexEntries: 1 << 20, MaxVariants: 64, MaxTags: 64},

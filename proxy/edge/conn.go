@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -46,19 +47,25 @@ type Conn struct {
 	l        *Listener
 	peer     netip.AddrPort
 	local    netip.AddrPort
+	number   uint64 // among those of the door
 	secure   bool
 
-	in     *bufio.Reader
-	head   []byte // the bytes of the request's head, which its strings point into
-	req    Request
-	body   Body
-	clock  clock
-	state  atomic.Int32
+	in    *bufio.Reader
+	head  []byte // the bytes of the request's head, which its strings point into
+	req   Request
+	body  Body
+	clock clock
+	state atomic.Int32
+	// rested is when the last stream of HTTP/2 ended, in nanoseconds since the epoch
+	// of Unix; 0 in HTTP/1.
+	rested atomic.Int64
 	closed atomic.Bool
 	// away is why the connection is turned away before it was read from.
 	away *wire.Refusal
 	// last says that no request can follow the one that is being answered.
 	last, aborted, raw bool
+	// h2c says that it begins with HTTP/2's preface, without TLS.
+	h2c bool
 }
 
 // Request implements [Client].
@@ -75,6 +82,9 @@ func (c *Conn) Site() *Site { return &c.l.opts.Site }
 
 // Secure implements [Client].
 func (c *Conn) Secure() bool { return c.secure }
+
+// Context implements [Client].
+func (c *Conn) Context() context.Context { return context.Background() }
 
 // Read implements net.Conn for fasthttp: it returns the stand-in of the next
 // request, once its head is there, and io.EOF where there is no other.
@@ -112,6 +122,7 @@ func (c *Conn) next() bool {
 		c.clock.read, c.clock.write, c.clock.end = c.l.opts.Limits.Read, c.l.opts.Limits.Write, time.Time{}
 	}
 	c.last = c.away != nil || !c.req.Persistent
+	c.door.count(c, h1)
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"ringfence/proxy/wire"
 )
@@ -32,12 +33,39 @@ type Door struct {
 	conns     map[*Conn]bool // and whether each is counted among those of its client
 	perClient map[netip.Addr]int
 
+	requests [stripes]requests
+
 	lingering atomic.Int64
 	accepted  atomic.Uint64
 	full      atomic.Uint64
 	crowded   atomic.Uint64
 	failed    atomic.Uint64
+
+	h2Open     atomic.Int64
+	h2Accepted atomic.Uint64
+	h2Abusive  atomic.Uint64
 }
+
+// protocol is what a client speaks.
+type protocol int
+
+const (
+	h1 protocol = iota
+	h2
+)
+
+// stripes is how many copies there are of what each request counts in, so that
+// cores do not take one cache line from each other.
+const stripes = 16
+
+// requests count those of some connections by protocol.
+type requests struct {
+	by [2]atomic.Uint64
+	_  [48]byte
+}
+
+// count counts a request.
+func (d *Door) count(c *Conn, p protocol) { d.requests[c.number%stripes].by[p].Add(1) }
 
 // NewDoor returns a door that nobody has come through.
 func NewDoor(c Capacity) *Door {
@@ -53,22 +81,36 @@ type DoorStats struct {
 	// too many, Crowded because there were too many of one client, and Failed
 	// those that failed to say who they are: by TLS or the PROXY protocol.
 	Accepted, Full, Crowded, Failed uint64
+	// Requests counts those of HTTP/1, read or refused, and H2Requests those of
+	// HTTP/2.
+	Requests, H2Requests uint64
+	// H2Open are the connections that speak HTTP/2, of which there were H2Accepted so
+	// far. H2Abusive of them were closed because their clients took back what they had
+	// asked for.
+	H2Open                int
+	H2Accepted, H2Abusive uint64
 }
 
 // Stats returns the counters at this moment.
 func (d *Door) Stats() DoorStats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return DoorStats{
+	s := DoorStats{
 		Open: len(d.conns), Lingering: int(d.lingering.Load()), Accepted: d.accepted.Load(),
 		Full: d.full.Load(), Crowded: d.crowded.Load(), Failed: d.failed.Load(),
+		H2Open: int(d.h2Open.Load()), H2Accepted: d.h2Accepted.Load(), H2Abusive: d.h2Abusive.Load(),
 	}
+	for i := range d.requests {
+		s.Requests += d.requests[i].by[h1].Load()
+		s.H2Requests += d.requests[i].by[h2].Load()
+	}
+	return s
 }
 
 // enter lets a connection in, perhaps only to hear why it is turned away. It
 // reports false where it had better be closed at once.
 func (d *Door) enter(c *Conn) bool {
-	d.accepted.Add(1)
+	c.number = d.accepted.Add(1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if limit := d.capacity.Connections; limit > 0 && len(d.conns) >= limit {
@@ -133,17 +175,22 @@ func (d *Door) mayLinger() bool {
 
 // CloseIdle closes the connections that wait for a request of which nothing has
 // come. It may be called while they are served; a request whose first byte has
-// arrived is not touched.
+// arrived is not touched, nor is a connection of HTTP/2 whose last stream ended a
+// moment ago: the end may not have left yet, and [H2.Drain] closes it as well.
 func (d *Door) CloseIdle() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	ended := time.Now().Add(-h2Rest).UnixNano()
 	for c := range d.conns {
-		if c.state.CompareAndSwap(idle, leaving) {
+		if c.rested.Load() <= ended && c.state.CompareAndSwap(idle, leaving) {
 			// Whoever reads from it finds out, and closes it for good.
 			_ = c.tcp.Close()
 		}
 	}
 }
+
+// h2Rest is how long the end of a stream may take from net/http to the socket.
+const h2Rest = 50 * time.Millisecond
 
 // CloseAll breaks all connections off.
 func (d *Door) CloseAll() {

@@ -7,9 +7,13 @@
 // Who answers it asks the connection for the [Request]; so route, key and the
 // forwarded request derive from one reading of the same bytes, and what fasthttp
 // would have made of them has no part in it.
+//
+// Connections that speak HTTP/2 go on to net/http (see [H2]), whose streams are
+// such requests, too.
 package edge
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"time"
@@ -33,6 +37,10 @@ type Client interface {
 	Secure() bool
 	// Site says how requests that came in this way are to be answered.
 	Site() *Site
+	// Context ends when the client has taken the request back, as it may do with
+	// one of HTTP/2. In HTTP/1, where who writes to a client finds out, it does not
+	// end.
+	Context() context.Context
 	// Interim writes an interim response (RFC 9110, section 15.2). It must not be
 	// called once the answer has begun. Fields are end-to-end. After an error
 	// nothing more can be written.
@@ -52,7 +60,10 @@ type Site struct {
 
 // Request is a request as it was read.
 type Request struct {
+	// RequestHead is that of HTTP/1; in HTTP/2 what it would be there.
 	wire.RequestHead
+	// HTTP2 says that it came by HTTP/2.
+	HTTP2 bool
 	// Refusal is why nothing of the head may be used, and what to answer; nil
 	// where it may.
 	Refusal *wire.Refusal

@@ -22,6 +22,10 @@ type ListenerOptions struct {
 	ProxyFrom []netip.Prefix
 	// Site is for whoever answers.
 	Site Site
+	// H2C lets clients speak HTTP/2 without TLS, if they begin with it (RFC 9113,
+	// section 3.3). It means nothing with TLS, where the client and TLS.NextProtos
+	// agree on it. What speaks it is an [H2].
+	H2C bool
 }
 
 // Listener makes an [Conn] of each connection of another listener. It implements
@@ -70,23 +74,36 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 // Handshake does what comes before the first request: it finds out who the
-// client is. fasthttp's server calls it once, before it reads, and reads after an
-// error as well. Then there is nothing to be read, but for a client that speaks
-// HTTP where TLS is spoken: it is told so.
+// client is and what it speaks. fasthttp's server calls it once, before it reads,
+// and reads after an error as well. Then there is nothing to be read, but for a
+// client that speaks HTTP where TLS is spoken: it is told so.
 func (c *Conn) Handshake() error {
 	err := c.introduce()
-	if err == nil {
-		c.door.identify(c)
-		return nil
+	if err != nil {
+		c.door.failed.Add(1)
+		c.away = errGone
+		var record tls.RecordHeaderError
+		if errors.As(err, &record) && opensMethod(record.RecordHeader) {
+			c.away = &wire.Refusal{Status: 400, Why: "this is HTTP without TLS; ask by https"}
+		}
+		return err
 	}
-	c.door.failed.Add(1)
-	var record tls.RecordHeaderError
-	if errors.As(err, &record) && wire.IsToken(string(record.RecordHeader[:3])) {
-		c.away = &wire.Refusal{Status: 400, Why: "this is HTTP without TLS; ask by https"}
-	} else {
-		c.last = true
+	c.door.identify(c)
+	if c.l.opts.H2C && !c.secure && c.away == nil {
+		c.h2c = c.opensH2()
 	}
-	return err
+	return nil
+}
+
+// opensMethod reports whether what should have been the head of a TLS record is
+// the beginning of a request of HTTP/1.
+func opensMethod(b [5]byte) bool {
+	for _, c := range b[:3] {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *Conn) introduce() error {
@@ -126,5 +143,39 @@ func (c *Conn) ConnectionState() tls.ConnectionState {
 	if t, ok := c.Conn.(*tls.Conn); ok {
 		return t.ConnectionState()
 	}
+	if c.h2c {
+		return tls.ConnectionState{NegotiatedProtocol: "h2"}
+	}
 	return tls.ConnectionState{}
+}
+
+// h2Preface is what a client begins HTTP/2 with (RFC 9113, section 3.4). No
+// request of HTTP/1 does.
+const h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// opensH2 reports whether the client begins with HTTP/2, and takes nothing from
+// what it sends. It waits for no more of it than tells, as long as a request might
+// take to begin and its head to arrive.
+func (c *Conn) opensH2() bool {
+	c.clock.read = c.l.opts.Limits.Idle
+	for n := 1; n <= len(h2Preface); n++ {
+		if c.clock.allowRead() != nil {
+			return false
+		}
+		got, err := c.in.Peek(n)
+		if err != nil {
+			c.away = errGone
+			return false
+		}
+		if string(got) != h2Preface[:n] {
+			return false
+		}
+		if n == 1 {
+			c.clock.read = 0
+			if d := c.l.opts.Limits.Head; d > 0 {
+				c.clock.end = time.Now().Add(d)
+			}
+		}
+	}
+	return true
 }

@@ -1,6 +1,11 @@
 package edge
 
-import "github.com/valyala/fasthttp"
+import (
+	"io"
+	"net"
+
+	"github.com/valyala/fasthttp"
+)
 
 // stand-ins are all that fasthttp reads, so that it needs next to no buffer.
 const standInBuffer = 128
@@ -20,4 +25,20 @@ func NewServer(handle fasthttp.RequestHandler, log fasthttp.Logger) *fasthttp.Se
 		CloseOnShutdown:               true,
 		Logger:                        log,
 	}
+}
+
+// readBlank sets h to a response's header as handlers of [NewServer] get it: it
+// is empty, and adds no field by itself. fasthttp has no other way to one.
+func readBlank(h *fasthttp.ResponseHeader) {
+	near, far := net.Pipe()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		// The server reads all of it and closes its end.
+		_, _ = io.WriteString(near, standInClose)
+		_, _ = io.Copy(io.Discard, near)
+	}()
+	_ = NewServer(func(ctx *fasthttp.RequestCtx) { ctx.Response.Header.CopyTo(h) }, nil).ServeConn(far)
+	_ = far.Close()
+	<-read
 }

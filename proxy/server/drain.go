@@ -89,6 +89,7 @@ func (s *Server) drain(served <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
 	defer cancel()
 	s.handler.Drain()
+	s.h2.Drain()
 	var err error
 	for _, e := range s.entrances {
 		err = errors.Join(err, e.gate.shut())

@@ -36,7 +36,7 @@ func newEntrances(cfg config.Config, log *slog.Logger) ([]*entrance, error) {
 
 func newEntrance(l config.Listener, limits edge.Limits, log *slog.Logger) (*entrance, error) {
 	e := &entrance{cfg: l, opts: edge.ListenerOptions{
-		Limits: limits, ProxyFrom: l.ProxyProtocol.From,
+		Limits: limits, H2C: l.H2C, ProxyFrom: l.ProxyProtocol.From,
 		Site: edge.Site{RedirectToHTTPS: l.RedirectToHTTPS},
 	}}
 	if l.HSTS.MaxAge > 0 {

@@ -32,6 +32,7 @@ type Server struct {
 	handler *proxy.Handler
 	door    *edge.Door
 	front   *fasthttp.Server
+	h2      *edge.H2
 	admin   *http.Server // nil without an admin listener
 
 	entrances     []*entrance
@@ -60,6 +61,10 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	}
 	s.door = edge.NewDoor(edge.Capacity{Connections: cfg.Server.MaxConnections, PerClient: cfg.Server.MaxConnectionsPerClient, Exempt: cfg.Server.TrustedProxies})
 	s.front = edge.NewServer(s.handler.Serve, frontLog{log})
+	s.h2 = edge.NewH2(s.handler.Serve, edge.H2Options{
+		Limits: limitsOf(cfg.Server), MaxStreams: cfg.Server.MaxStreams, Log: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	})
+	s.front.NextProto("h2", s.h2.Serve)
 	if cfg.Admin.Listen != "" {
 		s.admin = &http.Server{
 			Handler:           admin.New(admin.Options{State: s.state, Ready: s.ready.Load, Version: version, Drain: s.drainServer}),

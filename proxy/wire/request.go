@@ -102,6 +102,21 @@ func cutCRLF(block string) (line, rest string, ok bool) {
 func (h *RequestHead) parseLine(line string, maxTarget int) *Refusal {
 	method, rest, _ := strings.Cut(line, " ")
 	target, version, three := strings.Cut(rest, " ")
+	if r := judgeLine(method, target, maxTarget); r != nil {
+		return r
+	}
+	switch {
+	case !three || !isVersion(version):
+		return refuse(400, "the request line does not end with a version of HTTP")
+	case version != "HTTP/1.1" && version != "HTTP/1.0":
+		return refuse(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
+	}
+	h.Method, h.Target, h.Minor = method, target, int(version[7]-'0')
+	return nil
+}
+
+// judgeLine judges a method and a target.
+func judgeLine(method, target string, maxTarget int) *Refusal {
 	switch {
 	case !IsToken(method):
 		return refuse(400, "the method is not a token")
@@ -111,13 +126,32 @@ func (h *RequestHead) parseLine(line string, maxTarget int) *Refusal {
 		return refuse(414, "the request target is too long")
 	case target == "" || !isTargetText(target):
 		return refuse(400, "the request target holds bytes that it cannot hold")
-	case !three || !isVersion(version):
-		return refuse(400, "the request line does not end with a version of HTTP")
-	case version != "HTTP/1.1" && version != "HTTP/1.0":
-		return refuse(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
 	}
-	h.Method, h.Target, h.Minor = method, target, int(version[7]-'0')
 	return nil
+}
+
+// JudgeRequestHead makes a head of parts that another reader took apart, as it is
+// done in HTTP/2 (RFC 9113, section 8.3), and takes what [ParseRequestHead] takes
+// of HTTP/1.1, whose fields for the host and the framing it wants. White space
+// around a value is no part of it there, and refused here (section 8.2.1). The
+// result keeps fields.
+func JudgeRequestHead(method, target string, fields Fields, limits RequestLimits) (RequestHead, *Refusal) {
+	h := RequestHead{Method: method, Target: target, Minor: 1, Fields: fields}
+	if r := judgeLine(method, target, limits.MaxTarget); r != nil {
+		return h, r
+	}
+	if len(fields) > limits.MaxFields {
+		return h, refuse(431, "too many header fields")
+	}
+	for _, f := range fields {
+		switch {
+		case !IsToken(f.Name), !IsFieldValue(f.Value), TrimSpace(f.Value) != f.Value:
+			return h, refuse(400, "a field holds bytes that it cannot hold")
+		case IsAliased(f.Name):
+			return h, refuse(400, "a field with an underscore in place of a hyphen")
+		}
+	}
+	return h, h.frame()
 }
 
 // isVersion reports whether s is an HTTP-version (RFC 9112, section 2.3).

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -107,4 +109,36 @@ func TestRequestHeadAppends(t *testing.T) {
 	if refusal != nil || len(h.Fields) != 1 || h.Length != 0 || &h.Fields[0] != &dst[0] {
 		t.Errorf("%+v, %v", h, refusal)
 	}
+}
+
+// Parts make the same head as the lines that would say them, or none, and so the
+// other way round.
+func FuzzJudgeRequestHead(f *testing.F) {
+	for _, seed := range [][3]string{
+		{"GET", "/", "Host: a"}, {"POST", "/a?b", "Host: a\r\nContent-Length: 3"}, {"POST", "/", "Host: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue"},
+		{"G(T", "/", "Host: a"}, {"GET", "/ HTTP/1.1\r\nA: b", "Host: a"}, {"GET", "/#", "Host: a"}, {"", "", ""}, {"GET", "/", "Host: a\r\nhost: a"},
+		{"GET", "/", "Host: a\r\nA: b\x00"}, {"GET", "/", "Host: a\r\nA: b\nc"}, {"GET", "/", "Host: a\r\nA:  b"}, {"GET", "/", "Host: a\r\nA:\r\n: b"},
+		{"GET", "/", "Host: a\r\nContent_Length: 1"}, {"GET", "/", "Host: a\r\nContent-Length: 1\r\nContent-Length: 1"}, {"GET", "/", "Host: a" + strings.Repeat("\r\nA: b", 8)},
+		{strings.Repeat("M", 33), "/", "Host: a"}, {"GET", "/" + strings.Repeat("a", 64), "Host: a"},
+	} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, method, target, lines string) {
+		var fields Fields
+		for line := range strings.SplitSeq(lines, "\r\n") {
+			name, value, _ := strings.Cut(line, ": ")
+			fields = append(fields, Field{Name: name, Value: value})
+		}
+		judged, refused := JudgeRequestHead(method, target, fields, requestLimits)
+		text := method + " " + target + " HTTP/1.1\r\n" + string(AppendFields(nil, fields)) + "\r\n"
+		parsed, unread := ParseRequestHead(nil, text, requestLimits)
+		switch {
+		case refused == nil && unread != nil:
+			t.Fatalf("%q is accepted as parts, and refused: %v", text, unread)
+		case refused == nil && !reflect.DeepEqual(judged, parsed):
+			t.Fatalf("%q:\n%+v\n%+v", text, judged, parsed)
+		case refused != nil && unread == nil && parsed.Method == method && parsed.Target == target && slices.Equal(parsed.Fields, fields):
+			t.Fatalf("%q is refused as parts: %v", text, refused)
+		}
+	})
 }
