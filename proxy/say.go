@@ -39,6 +39,9 @@ func (c *call) sayNothing(why cache.Reason) {
 func (c *call) refuse(status int, why string) {
 	c.count.refused.Add(1)
 	c.say(status, "", why)
+	if status == 503 || status == 429 {
+		c.ctx.Response.Header.Set("Retry-After", "1")
+	}
 	if status != 404 {
 		c.ctx.Response.Header.SetConnectionClose()
 	}

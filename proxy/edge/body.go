@@ -60,6 +60,7 @@ func (b *Body) Read(p []byte) (int, error) {
 		b.whole.Store(true)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = ErrBodyTimeout
+		b.clock.late.Store(true)
 	}
 	return n, err
 }
@@ -140,15 +141,35 @@ type clock struct {
 	on          deadlines
 	read, write time.Duration // 0: no bound
 	end         time.Time     // of the request; zero: none
+	last        time.Time     // of its answer, once that has begun
+	late        atomic.Bool   // the body did not arrive in time
 	reading     time.Time     // the deadlines as they are set
 	writing     time.Time
+}
+
+// answerGrace is what the answer may take at least that says that the request has
+// taken too long.
+const answerGrace = time.Second
+
+// begin gives a request its time; a zero end is no bound.
+func (k *clock) begin(end time.Time) {
+	k.end, k.last = end, time.Time{}
+	k.late.Store(false)
 }
 
 // allowRead gives the next read its time.
 func (k *clock) allowRead() error { return move(k.on.SetReadDeadline, &k.reading, k.read, k.end) }
 
 // allowWrite gives the next write its time.
-func (k *clock) allowWrite() error { return move(k.on.SetWriteDeadline, &k.writing, k.write, k.end) }
+func (k *clock) allowWrite() error {
+	if k.last.IsZero() && !k.end.IsZero() {
+		k.last = k.end
+		if least := time.Now().Add(answerGrace); k.late.Load() && k.last.Before(least) {
+			k.last = least
+		}
+	}
+	return move(k.on.SetWriteDeadline, &k.writing, k.write, k.last)
+}
 
 // cut ends a read under way and those to come. Any goroutine may call it.
 func (k *clock) cut() error { return k.on.SetReadDeadline(longAgo) }
@@ -173,5 +194,5 @@ func move(set func(time.Time) error, is *time.Time, allowed time.Duration, end t
 
 var longAgo = time.Unix(1, 0)
 
-// over reports whether the request has taken its time.
-func (k *clock) over() bool { return !k.end.IsZero() && !time.Now().Before(k.end) }
+// over reports whether the answer has taken its time.
+func (k *clock) over() bool { return !k.last.IsZero() && !time.Now().Before(k.last) }

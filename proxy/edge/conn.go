@@ -119,7 +119,8 @@ func (c *Conn) next() bool {
 		return false
 	}
 	if c.req.Refusal = c.away; c.away != nil {
-		c.clock.read, c.clock.write, c.clock.end = c.l.opts.Limits.Read, c.l.opts.Limits.Write, time.Time{}
+		c.clock.read, c.clock.write = c.l.opts.Limits.Read, c.l.opts.Limits.Write
+		c.clock.begin(time.Time{})
 	}
 	c.last = c.away != nil || !c.req.Persistent
 	c.door.count(c, h1)
@@ -133,7 +134,7 @@ func (c *Conn) reset() {
 	if c.head = c.head[:0]; cap(c.head) > keptHead {
 		c.head = nil
 	}
-	c.clock.end = time.Time{}
+	c.clock.begin(time.Time{})
 }
 
 // await waits for the first byte of a request.
@@ -182,7 +183,7 @@ func (c *Conn) Interim(status int, fields wire.Fields) error {
 	usual := c.clock.write
 	c.clock.write = interimTimeout
 	_, err := c.Write(head)
-	c.clock.write = usual
+	c.clock.write, c.clock.last = usual, time.Time{} // the answer has not begun
 	if err != nil {
 		// A part of a head may be on its way: nothing can follow it.
 		_ = c.tcp.Close()

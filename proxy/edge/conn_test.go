@@ -158,7 +158,9 @@ func TestTrickle(t *testing.T) {
 					time.Sleep(tt.every)
 				}
 			}()
-			p.answer("POST")
+			if got := p.answer("POST"); !strings.HasPrefix(got, "408 ") && !strings.Contains(got, ErrBodyTimeout.Error()) {
+				t.Errorf("%s: %.300s", tt.name, got)
+			}
 			if took := time.Since(began); took < tt.takes-tt.every || took > tt.takes+tt.every {
 				t.Errorf("%s: %v, want %v", tt.name, took, tt.takes)
 			}

@@ -112,12 +112,12 @@ func (c *Conn) parse(began time.Time) *wire.Refusal {
 		return r
 	}
 	c.clock.read, c.clock.write = lim.Read, lim.Write
-	c.clock.end = time.Time{}
+	c.clock.begin(time.Time{})
 	if lim.Request > 0 {
 		if began.IsZero() {
 			began = time.Now()
 		}
-		c.clock.end = began.Add(lim.Request)
+		c.clock.begin(began.Add(lim.Request))
 	}
 	if c.req.Length == 0 {
 		return nil
