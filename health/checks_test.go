@@ -117,6 +117,8 @@ func TestSnapshotTellsWhatTheOperatorAsks(t *testing.T) {
 		if took := failing.Since.Sub(turned); took < 0 || took > 1520*time.Millisecond {
 			t.Errorf("a failure after 1 s and one 0.25 s later took %v", took)
 		}
+		g.Close()
+		time.Sleep(time.Second) // the server of a check that was broken off answers yet
 	})
 }
 

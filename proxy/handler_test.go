@@ -117,7 +117,10 @@ func (f front) ServeConn(c net.Conn) error { return f.Server.ServeConn(f.listene
 
 // Shutdown ends it. Nothing may be in flight.
 func (f front) Shutdown() error {
-	f.door.CloseIdle()
+	// fasthttp would close connections that are being served.
+	for end := time.Now().Add(10 * time.Second); f.door.Stats().Open > 0 && time.Now().Before(end); runtime.Gosched() {
+		f.door.CloseIdle()
+	}
 	return f.Server.Shutdown()
 }
 

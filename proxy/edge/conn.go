@@ -60,8 +60,10 @@ type Conn struct {
 	// of Unix; 0 in HTTP/1.
 	rested atomic.Int64
 	closed atomic.Bool
-	// away is why the connection is turned away before it was read from.
-	away *wire.Refusal
+	// away is why the connection is turned away before it was read from, and heard
+	// says that the client has begun to ask all the same.
+	away  *wire.Refusal
+	heard bool
 	// last says that no request can follow the one that is being answered.
 	last, aborted, raw bool
 	// h2c says that it begins with HTTP/2's preface, without TLS.
@@ -103,13 +105,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 // is nobody to answer.
 func (c *Conn) next() bool {
 	if c.away != nil {
+		// Clients take an answer that comes before they ask for a broken connection.
+		if c.away == errGone || !c.heard && !c.wait(c.l.opts.Limits.Head) {
+			return false
+		}
 		c.state.Store(busy)
 	} else {
 		if c.req.Body != nil && (!c.body.Spare() || c.body.finish() != nil) {
 			return false
 		}
 		c.reset()
-		if !c.await() {
+		if !c.wait(c.l.opts.Limits.Idle) {
 			return false
 		}
 		c.away = c.readHead()
@@ -137,10 +143,10 @@ func (c *Conn) reset() {
 	c.clock.begin(time.Time{})
 }
 
-// await waits for the first byte of a request.
-func (c *Conn) await() bool {
+// wait waits for the first byte of a request, for so long at most.
+func (c *Conn) wait(d time.Duration) bool {
 	c.state.Store(idle)
-	c.clock.read = c.l.opts.Limits.Idle
+	c.clock.read = d
 	if c.clock.allowRead() != nil {
 		return false
 	}

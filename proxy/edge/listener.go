@@ -85,6 +85,7 @@ func (c *Conn) Handshake() error {
 		var record tls.RecordHeaderError
 		if errors.As(err, &record) && opensMethod(record.RecordHeader) {
 			c.away = &wire.Refusal{Status: 400, Why: "this is HTTP without TLS; ask by https"}
+			c.heard = true
 		}
 		return err
 	}
