@@ -21,10 +21,11 @@ func drillCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "drill [NAME...]",
 		Short: "Put proxies through what happens in operation",
-		Long: `Run three proxies, the engine they share and a counting origin, or five servers
-and one proxy before them, on this machine; kill, pause and overload what the
-drill is about; and say of each requirement whether it held. Without a name the
-drills are listed; fleet and balance are those of each kind, all is every one.
+		Long: `Run three proxies, the engine they share and a counting origin, or one proxy
+with five servers behind it or 10,000 slow clients before it, on this machine;
+kill, pause and overload what the drill is about; and say of each requirement
+whether it held. Without a name the drills are listed; fleet, balance and edge
+are those of each kind, all is every one.
 
 A fleet needs redis-server, or the engine that --engine names; all need Go to
 build the proxy unless --proxy names it. Exit status 1 where a requirement was
@@ -83,6 +84,9 @@ func drillsOf(names []string) ([]drill.Drill, error) {
 			continue
 		case "balance":
 			drills = append(drills, drill.Balance()...)
+			continue
+		case "edge":
+			drills = append(drills, drill.Edge()...)
 			continue
 		}
 		d, ok := drill.Find(name)

@@ -46,7 +46,6 @@ type call struct {
 	body      *edge.Body    // nil until something may read it
 	text      []byte
 	query     []byte // the canonical query, where the route has rules for it
-	heads     headReader
 	forward   wire.Fields
 	kept      wire.Fields // room for fields where they are not all
 }
@@ -75,7 +74,7 @@ func (c *call) reset() {
 	clear(c.kept)
 	clear(c.forward)
 	*c = call{
-		kept: c.kept[:0], forward: c.forward[:0], text: c.text[:0], query: c.query[:0], heads: c.heads, hops: c.hops[:0],
+		kept: c.kept[:0], forward: c.forward[:0], text: c.text[:0], query: c.query[:0], hops: c.hops[:0],
 		key: keys{bytes: c.key.bytes[:0], name: c.key.name[:0]},
 	}
 }
@@ -122,6 +121,7 @@ func (c *call) enter(why cache.Reason) bool {
 	}
 	if c.h.waiting.Add(1) > int64(c.h.opts.MaxRequests) {
 		c.h.waiting.Add(-1)
+		c.count.overload.Add(1)
 		c.sayFailureOrStale(errBusy, why)
 		return false
 	}

@@ -26,6 +26,7 @@ type stripe struct {
 	// variantsDropped counts objects that gave way to newer variants of a key.
 	variantsDropped atomic.Uint64
 	refused         atomic.Uint64
+	overload        atomic.Uint64
 	status          [6]atomic.Uint64 // by class
 	bytes           atomic.Uint64
 	_               [64]byte
@@ -48,8 +49,9 @@ type Stats struct {
 	// Renewals the fills in the background, and VariantsDropped the objects that
 	// gave way to newer variants of their key.
 	Stale, Renewals, VariantsDropped uint64
-	// Refused counts the requests that were malformed or had no route.
-	Refused uint64
+	// Refused counts the requests that were malformed, too large, too late, or had
+	// no route, and Overload those beyond MaxRequests.
+	Refused, Overload uint64
 	// Status counts the answers by class: Status[2] is 2xx.
 	Status [6]uint64
 	// Bytes counts the bytes of answers' bodies.
@@ -68,6 +70,7 @@ func (c *counters) sum() Stats {
 		s.Renewals += p.renewals.Load()
 		s.VariantsDropped += p.variantsDropped.Load()
 		s.Refused += p.refused.Load()
+		s.Overload += p.overload.Load()
 		s.Bytes += p.bytes.Load()
 		for class := range p.status {
 			s.Status[class] += p.status[class].Load()

@@ -83,6 +83,13 @@ func (r *headReader) read(h *fasthttp.ResponseHeader, status int, fields wire.Fi
 	return nil
 }
 
+// readHead sets the head of the answer.
+func (c *call) readHead(status int, fields wire.Fields, length int64) error {
+	m := c.h.heads.Get().(*headMaker)
+	defer c.h.heads.Put(m)
+	return m.reader.read(&c.ctx.Response.Header, status, fields, length)
+}
+
 // headMaker makes heads that are kept. It is not safe for concurrent use.
 type headMaker struct {
 	reader  headReader

@@ -92,7 +92,7 @@ func (c *call) passHead(resp *upstream.Response) error {
 	if c.ctx.IsHead() && !fields.Has("Content-Length") {
 		length = wire.UntilClose
 	}
-	return c.heads.read(&c.ctx.Response.Header, resp.Status, fields, length)
+	return c.readHead(resp.Status, fields, length)
 }
 
 // updateByHead lets the answer to a HEAD freshen the stored response to a GET,

@@ -45,6 +45,9 @@ func (c *call) refuse(status int, why string) {
 	if status != 404 {
 		c.ctx.Response.Header.SetConnectionClose()
 	}
+	if status == 503 || status == 429 { // there are too many connections
+		c.ctx.Response.Header.Set("Retry-After", "1")
+	}
 	c.text = append(c.text[:0], pseudonym+"; detail=refused"...)
 	c.ctx.Response.Header.AddBytesV("Cache-Status", c.text)
 }
@@ -67,7 +70,7 @@ func (c *call) options() {
 		{Name: "Date", Value: string(cache.AppendDate(nil, c.now))},
 		{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
 	}
-	if err := c.heads.read(&c.ctx.Response.Header, 204, fields, 0); err != nil {
+	if err := c.readHead(204, fields, 0); err != nil {
 		c.say(500, "proxy_internal_error", err.Error())
 	}
 }
@@ -93,7 +96,7 @@ func putHSTS(h *fasthttp.ResponseHeader, value string) {
 func (c *call) say(status int, kind, text string) {
 	resp := &c.ctx.Response
 	resp.ResetBody()
-	if err := c.heads.read(&resp.Header, status, ownFields(time.Now(), kind), int64(len(text)+1)); err != nil {
+	if err := c.readHead(status, ownFields(time.Now(), kind), int64(len(text)+1)); err != nil {
 		resp.Header.SetStatusCode(status)
 	}
 	resp.SetBodyString(text + "\n")

@@ -91,10 +91,35 @@ func (s *stream) WriteTo(w io.Writer) (n int64, err error) {
 	return n, err
 }
 
+// waiter is a body that can be waited for without a buffer to read it into.
+type waiter interface {
+	// Await blocks until Read does not.
+	Await()
+}
+
+// dribble is how much a read gives at least of a body whose sender is not slow:
+// the next one of less is waited for first.
+const dribble = 1 << 10
+
+// copy moves the body through a buffer, which it does not hold while it waits for
+// a slow upstream.
 func (s *stream) copy(w io.Writer) (n int64, err error) {
-	buf := s.h.copies.Get().(*[]byte)
-	defer s.h.copies.Put(buf)
+	var buf *[]byte
+	giveBack := func() {
+		if buf != nil {
+			s.h.copies.Put(buf)
+			buf = nil
+		}
+	}
+	defer giveBack()
+	slow, _ := s.src.(waiter)
 	for {
+		if buf == nil {
+			if slow != nil {
+				slow.Await()
+			}
+			buf = s.h.copies.Get().(*[]byte)
+		}
 		m, rerr := s.src.Read(*buf)
 		if m > 0 {
 			if _, err := w.Write((*buf)[:m]); err != nil {
@@ -107,6 +132,8 @@ func (s *stream) copy(w io.Writer) (n int64, err error) {
 			return n, nil
 		case rerr != nil:
 			return n, rerr
+		case slow != nil && m < dribble:
+			giveBack()
 		}
 	}
 }

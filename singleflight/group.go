@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,7 @@ const (
 type Group[H any] struct {
 	o        Options[H]
 	seed     maphash.Seed
-	pool     sync.Pool // of *chunk, chunkSize each
+	pools    [chunkSizes]sync.Pool // of *chunk, firstChunk and its doubles up to chunkSize
 	flights  atomic.Int64
 	buffered atomic.Int64
 	closed   atomic.Bool
@@ -175,13 +176,23 @@ func (g *Group[H]) reserve(n int) bool {
 
 // newChunk gives a chunk of n bytes, which the caller has counted.
 func (g *Group[H]) newChunk(n int) *chunk {
-	if n != chunkSize {
+	p := g.pool(n)
+	if p == nil {
 		return &chunk{buf: make([]byte, 0, n)}
 	}
-	if c, ok := g.pool.Get().(*chunk); ok {
+	if c, ok := p.Get().(*chunk); ok {
 		return c
 	}
 	return &chunk{buf: make([]byte, 0, n), pooled: true}
+}
+
+// pool is where chunks of n bytes are kept, nil for other sizes than a log grows
+// by.
+func (g *Group[H]) pool(n int) *sync.Pool {
+	if n < firstChunk || n > chunkSize || n&(n-1) != 0 {
+		return nil
+	}
+	return &g.pools[bits.TrailingZeros(uint(n/firstChunk))]
 }
 
 // freeChunk takes back a chunk no reader has a slice of, or marked as not
@@ -190,6 +201,6 @@ func (g *Group[H]) freeChunk(c *chunk) {
 	g.buffered.Add(-int64(cap(c.buf)))
 	if c.pooled {
 		*c = chunk{buf: c.buf[:0], pooled: true}
-		g.pool.Put(c)
+		g.pool(cap(c.buf)).Put(c)
 	}
 }

@@ -3,6 +3,7 @@ package singleflight
 const (
 	firstChunk = 4 << 10
 	chunkSize  = 32 << 10
+	chunkSizes = 4 // firstChunk, twice that, and so on up to chunkSize
 	// minWindow is two chunks: a log that holds this much has a chunk behind
 	// its last one, so a reader that moves always frees something.
 	minWindow = 2 * chunkSize
@@ -27,6 +28,9 @@ type log struct {
 	head, tail *chunk
 	size       int64
 	want       int64 // promised length, -1: unknown
+	// thrifty is the log of one reader that may never read: it is given as much
+	// room as it has shown to need.
+	thrifty bool
 }
 
 // cursor is a reader's place in a log.
@@ -49,10 +53,32 @@ func (l *log) filled() bool { return l.want >= 0 && l.size >= l.want }
 // nextSize is the size of the chunk to append: up to the promised end where
 // there is one, else growing, so that small bodies need little.
 func (l *log) nextSize() int {
-	if l.want >= 0 {
+	switch {
+	case l.thrifty && l.want >= 0:
+		return int(min(int64(l.unit()), l.want-l.size))
+	case l.thrifty:
+		return l.unit()
+	case l.want >= 0:
 		return int(min(chunkSize, l.want-l.size))
 	}
 	return min(max(2*cap(l.tail.buf), firstChunk), chunkSize)
+}
+
+// unit is the size of a thrifty log's next chunk: a thirty-second part of what
+// came before, since the system takes a hundred or two of kilobytes for a client
+// that reads nothing.
+func (l *log) unit() int {
+	n := firstChunk
+	for n < chunkSize && l.size >= int64(64*n) {
+		n *= 2
+	}
+	return n
+}
+
+// earned is how much a thrifty log may hold: an eighth of what its reader has
+// taken, at least two chunks, so that one is behind the last one.
+func (l *log) earned(most int64) int64 {
+	return min(most, max(l.head.start/8, int64(2*l.unit())))
 }
 
 func (l *log) push(c *chunk) {
@@ -73,13 +99,14 @@ func (l *log) free() []byte {
 	return b[len(b):cap(b)]
 }
 
-// shift takes the first chunk off if no cursor needs it, else gives nil.
+// shift takes the first chunk off if no cursor needs it, else gives nil. The link
+// to the next one goes, or the log's first chunk would hold on to all of them.
 func (l *log) shift() *chunk {
 	c := l.head
 	if c == l.tail || c.readers > 0 {
 		return nil
 	}
-	l.head = c.next
+	l.head, c.next = c.next, nil
 	return c
 }
 

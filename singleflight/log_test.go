@@ -17,6 +17,7 @@ func FuzzLog(f *testing.F) {
 		var l log
 		l.init()
 		l.want = max(want, -1)
+		l.thrifty = want%2 == 0
 		cursors := []cursor{l.cursor(), l.cursor()}
 		for _, op := range ops {
 			n := int(op) * 100

@@ -18,7 +18,8 @@ type Options[H any] struct {
 	// Keep is the longest body that is kept whole, in bytes; default 8 MiB.
 	Keep int64
 	// Window is how much of a longer or a private body is held, in bytes;
-	// default 1 MiB, never below 64 KiB.
+	// default 1 MiB, never below 64 KiB. A private body's is smaller at first, and
+	// grows to it as its reader takes bytes, to an eighth of them.
 	Window int64
 	// MaxLead is how long a flight may go without a verdict, all elections
 	// included; default 30 s.

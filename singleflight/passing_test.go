@@ -248,17 +248,30 @@ func TestPassingFlightTakesNobodyIn(t *testing.T) {
 	}
 }
 
-// TestPrivateHoldsAWindow: a slow private client costs a window, not Keep.
+// TestPrivateHoldsAWindow: a slow private client costs what it has earned, at most
+// a window, not Keep.
 func TestPrivateHoldsAWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, Options[string]{Window: 128 << 10})
-		r := join(t, g, "k", stream(4<<20, -1, Private))
-		defer r.Close()
-		time.Sleep(2 * time.Second)
-		if n := g.Stats().Buffered; n < 128<<10 || n > 128<<10+2*chunkSize {
-			t.Errorf("%d bytes buffered", n)
+	for _, promise := range []int64{-1, 4 << 20} {
+		for taken, most := range map[int64]int64{0: 2 * firstChunk, 200 << 10: 32 << 10, 800 << 10: 100<<10 + 2*chunkSize, 3 << 20: 128<<10 + 2*chunkSize} {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGroup(t, Options[string]{Window: 128 << 10})
+				r := join(t, g, "k", stream(4<<20, promise, Private))
+				defer r.Close()
+				r.Wait(t.Context())
+				s := sink{}
+				if n, err := io.CopyN(&s, r, taken); n != taken || err != nil || s.bad {
+					t.Fatalf("%d of %d, %v", n, taken, err)
+				}
+				time.Sleep(2 * time.Second)
+				if n := g.Stats().Buffered; n < most/4 || n > most {
+					t.Errorf("%d bytes buffered after %d", n, taken)
+				}
+				if n, err := r.WriteTo(&s); n != 4<<20-taken || err != nil || s.bad {
+					t.Errorf("the rest: %d, %v", n, err)
+				}
+			})
 		}
-	})
+	}
 }
 
 // TestMaxBuffered: past the limit new flights pass on, and old ones keep what

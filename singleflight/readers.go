@@ -117,6 +117,9 @@ func (f *flight[H]) full() bool {
 		return false
 	}
 	window := f.g.o.Window
+	if f.log.thrifty {
+		window = f.log.earned(window)
+	}
 	if f.g.buffered.Load() >= f.g.o.MaxBuffered {
 		window = minWindow
 	}

@@ -71,6 +71,7 @@ func (w *Writer[H]) Head(h H, v Verdict) error {
 		f.leave()
 	default:
 		f.verdict = Private
+		f.log.thrifty = true
 		f.release(f.leader)
 		f.pass()
 	}

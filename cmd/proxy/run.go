@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,9 +65,18 @@ func stopSignals(parent context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
+// gcPercent is Go's GOGC unless the environment has one. Most of the memory are
+// stored bodies, which a collection has not to look into, and a hit allocates
+// nothing: collections twice as often as by default are not felt, while those are
+// half as much memory on top of what is in use.
+const gcPercent = 50
+
 // serve runs a proxy until ctx ends. started, if not nil, is told the
 // addresses once they are open.
 func serve(ctx context.Context, cfg config.Config, log *slog.Logger, started func(listen, admin string)) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	srv, err := server.New(cfg, versionText(), log)
 	if err != nil {
 		return err

@@ -108,6 +108,13 @@ func (b *barrage) target(key int) string {
 	return target
 }
 
+// connections is how many there are at the moment.
+func (b *barrage) connections() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.lines)
+}
+
 // now is the time since the beginning.
 func (b *barrage) now() time.Duration { return time.Since(b.start) }
 

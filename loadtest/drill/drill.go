@@ -1,6 +1,6 @@
 // Package drill puts a fleet of real proxies, with their engine and an origin,
-// and one proxy with five servers behind it, through what happens in operation,
-// and says of each requirement whether it held. It speaks HTTP to the proxies
+// one proxy with five servers behind it, and one with a crowd of slow clients
+// before it, through what happens in operation, and says of each requirement whether it held. It speaks HTTP to the proxies
 // and Redis's protocol to the engines, and imports nothing of either.
 package drill
 
@@ -31,13 +31,13 @@ type Env struct {
 	// version 7.0 or Valkey; default redis-server.
 	Engine string
 	// Server is the path of loadtest's own binary, which is run as the servers of
-	// a drill of Balance; required there.
+	// a drill of Balance or Edge; required there.
 	Server string
 	// Margin is what bounds on time are multiplied by, and the fleet's timeout
 	// for calls of the engine, and what the rate of requests is divided by, for
 	// slow builds and machines; default 1.
 	Margin float64
-	// Turn is held by a drill of Balance while it needs the machine for itself,
+	// Turn is held by a drill of Balance or Edge while it needs the machine for itself,
 	// and no longer while it waits for the proxy to come to rest. Drills with the
 	// same Turn may be run at once. Default: one of its own.
 	Turn sync.Locker
@@ -69,13 +69,15 @@ type Drill struct {
 	Name, About string
 	setup       setup
 	scene       func(context.Context, *stage) error
-	upstream    string // for bad days: entries of the upstream, each on a line
+	servers     int    // for bad days: how many; default all of serverNames
+	top         string // entries of the file, each on a line
+	upstream    string // of the upstream, likewise
 	route       string // and of the route, each with a comma before it
 	days        func(context.Context, *farm) error
 }
 
 // All returns the drills in the order in which to run them.
-func All() []Drill { return slices.Concat(Fleet(), Balance()) }
+func All() []Drill { return slices.Concat(Fleet(), Balance(), Edge()) }
 
 // Fleet returns the drills of a fleet of three with its engine.
 func Fleet() []Drill {

@@ -73,7 +73,11 @@ func (f *farm) open(ctx context.Context, d Drill) (err error) {
 	if f.dir, err = os.MkdirTemp("", "drill"); err != nil {
 		return err
 	}
-	for _, name := range serverNames {
+	names := serverNames[:]
+	if d.servers > 0 {
+		names = names[:d.servers]
+	}
+	for _, name := range names {
 		s, err := startServer(ctx, f.env.Server, name, serverDelay)
 		if err != nil {
 			return err
@@ -109,7 +113,7 @@ const idleTimeout = time.Second
 
 func (f *farm) config(d Drill) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nadmin: {listen: '127.0.0.1:0'}\nlog: {format: json}\nupstreams:\n  app:\n    idle_timeout: %s\n", idleTimeout)
+	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nadmin: {listen: '127.0.0.1:0'}\nlog: {format: json}\n%supstreams:\n  app:\n    idle_timeout: %s\n", d.top, idleTimeout)
 	for line := range strings.Lines(d.upstream) {
 		fmt.Fprintf(&b, "    %s\n", strings.TrimSpace(line))
 	}
@@ -154,7 +158,8 @@ func (f *farm) close() {
 // vitals are what a proxy holds on to.
 type vitals struct {
 	goroutines, descriptors int
-	underWay                int // requests, fills, those who wait, by all gauges
+	underWay                int   // requests, fills, those who wait, by all gauges
+	heap                    int64 // in use, in bytes
 }
 
 func (f *farm) vitals(ctx context.Context) (v vitals, err error) {
@@ -163,7 +168,7 @@ func (f *farm) vitals(ctx context.Context) (v vitals, err error) {
 		return v, err
 	}
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", f.proxy.cmd.Process.Pid))
-	v.goroutines, v.descriptors = int(m["go_goroutines"]), len(files)
+	v.goroutines, v.descriptors, v.heap = int(m["go_goroutines"]), len(files), int64(m["go_memstats_heap_inuse_bytes"])
 	for series, value := range m {
 		name, _, _ := strings.Cut(strings.TrimPrefix(series, "ringfence_"), "{")
 		switch name {

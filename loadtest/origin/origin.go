@@ -167,8 +167,7 @@ func (r *run) remove(c net.Conn) {
 
 // serve answers the requests of one connection.
 func (o *Origin) serve(r *run, c net.Conn, id int) {
-	br := bufio.NewReaderSize(c, 64<<10)
-	w := bufio.NewWriterSize(c, 64<<10)
+	br, w := bufio.NewReader(c), bufio.NewWriter(c) // what is larger goes past them
 	for nth := 1; ; nth++ {
 		req, err := readRequest(br)
 		if err != nil {

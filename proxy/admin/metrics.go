@@ -60,7 +60,8 @@ func (m metrics) requests(st State) {
 	for reason, n := range r.Forwarded {
 		m.counter("requests_total", help, n, label{"outcome", reason.String()})
 	}
-	m.counter("requests_refused_total", "Requests that were malformed or had no route.", r.Refused)
+	m.counter("requests_refused_total", "Requests that were malformed, too large, too late, or had no route.", r.Refused)
+	m.counter("requests_overload_total", "Requests beyond the most that may be under way.", r.Overload)
 	m.counter("requests_collapsed_total", "Requests answered by another request's fill.", r.Collapsed)
 	m.counter("requests_stale_total", "Requests answered from the store in place of a failing upstream.", r.Stale)
 	m.gauge("requests_in_flight", "Requests being answered.", float64(r.InFlight))
@@ -82,6 +83,13 @@ func (m metrics) requests(st State) {
 	m.counter("client_requests_total", "Requests of clients, by protocol.", st.Clients.H2Requests, label{"protocol", "http/2"})
 	m.gauge("client_connections_lingering", "Closed connections whose clients are still sending.", float64(st.Clients.Lingering))
 	m.counter("client_connections_total", "Client connections accepted.", st.Clients.Accepted)
+	for _, l := range []struct {
+		what string
+		n    uint64
+	}{{"request", st.Clients.Idle}, {"head", st.Clients.SlowHeads}, {"body", st.Clients.SlowBodies}, {"answer", st.Clients.SlowReads}} {
+		m.counter("client_timeouts_total", "Clients that took too long: to ask for something, to send a head or a body, or to take an answer.", l.n, label{"of", l.what})
+	}
+	m.counter("client_accepts_failed_total", "Attempts to accept a client's connection for which there was no file descriptor or memory.", st.Clients.Starved)
 	for _, r := range []struct {
 		reason string
 		n      uint64

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"ringfence/proxy/wire"
 )
 
 // Errors of a request's body, which its client is to blame for.
@@ -29,6 +31,7 @@ type Body struct {
 	src    io.Reader // gives io.EOF at the end and nowhere else
 	waits  bool      // the client does not send before it is told to
 	clock  *clock
+	missed *atomic.Uint64 // counts that it did not arrive in time
 	read   int64
 	max    int64 // 0: no limit
 	failed bool
@@ -36,17 +39,23 @@ type Body struct {
 	closed atomic.Bool
 }
 
+// Await blocks until Read does not, so that who reads needs no buffer meanwhile,
+// as far as the source can do that. What ends the wait otherwise is what Read
+// gives.
+func (b *Body) Await() {
+	b.begin()
+	src, ok := b.src.(interface{ Await() })
+	if ok && b.allow() == nil {
+		src.Await()
+	}
+}
+
 // Read implements io.Reader. It gives io.EOF where the body is complete,
 // io.ErrUnexpectedEOF where the client went away before, [wire.ErrChunk] where
 // it breaks the grammar, [ErrBodyTooLarge] and [ErrBodyTimeout].
 func (b *Body) Read(p []byte) (int, error) {
-	if b.waits {
-		b.waits = false
-		if b.Start != nil {
-			b.Start()
-		}
-	}
-	if err := b.await(); err != nil {
+	b.begin()
+	if err := b.allow(); err != nil {
 		return 0, err
 	}
 	n, err := b.src.Read(p)
@@ -61,12 +70,26 @@ func (b *Body) Read(p []byte) (int, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = ErrBodyTimeout
 		b.clock.late.Store(true)
+		if !b.closed.Load() {
+			b.missed.Add(1)
+		}
 	}
 	return n, err
 }
 
-// await bounds the next read, unless Close has cut the body off.
-func (b *Body) await() error {
+// begin lets a client send that waits to be told to.
+func (b *Body) begin() {
+	if !b.waits {
+		return
+	}
+	b.waits = false
+	if b.Start != nil {
+		b.Start()
+	}
+}
+
+// allow bounds the next read, unless Close has cut the body off.
+func (b *Body) allow() error {
 	if err := b.clock.allowRead(); err != nil {
 		return err
 	}
@@ -108,8 +131,15 @@ func (b *Body) finish() error {
 
 // exactly reads n bytes of r.
 type exactly struct {
-	r    io.Reader
+	in   *wire.Intake
 	left int64
+}
+
+// Await blocks until Read does not.
+func (e *exactly) Await() {
+	if e.left > 0 {
+		e.in.Load()
+	}
 }
 
 // Read implements io.Reader.
@@ -120,7 +150,7 @@ func (e *exactly) Read(p []byte) (int, error) {
 	if int64(len(p)) > e.left {
 		p = p[:e.left]
 	}
-	n, err := e.r.Read(p)
+	n, err := e.in.Take(p)
 	e.left -= int64(n)
 	if errors.Is(err, io.EOF) && e.left > 0 {
 		err = io.ErrUnexpectedEOF

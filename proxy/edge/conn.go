@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -50,7 +49,7 @@ type Conn struct {
 	number   uint64 // among those of the door
 	secure   bool
 
-	in    *bufio.Reader
+	in    wire.Intake
 	head  []byte // the bytes of the request's head, which its strings point into
 	req   Request
 	body  Body
@@ -150,7 +149,10 @@ func (c *Conn) wait(d time.Duration) bool {
 	if c.clock.allowRead() != nil {
 		return false
 	}
-	if _, err := c.in.Peek(1); err != nil {
+	if _, err := c.in.Load().Peek(1); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.door.late[lateIdle].Add(1)
+		}
 		return false
 	}
 	return c.state.CompareAndSwap(idle, busy)
@@ -176,6 +178,9 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		case m > 0 && !c.secure && errors.Is(err, os.ErrDeadlineExceeded) && !c.clock.over():
 			c.clock.writing = time.Time{} // what is set has passed
 		default:
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				c.door.late[lateWrite].Add(1)
+			}
 			return n, err
 		}
 	}
@@ -229,10 +234,7 @@ func (c *Conn) CloseWrite() error {
 }
 
 func (c *Conn) readRaw(p []byte) (int, error) {
-	if c.in.Buffered() > 0 {
-		return c.in.Read(p)
-	}
-	return c.Conn.Read(p)
+	return c.in.Take(p)
 }
 
 // SetDeadline implements net.Conn. Before [Conn.Raw] it does nothing, as the other

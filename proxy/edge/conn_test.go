@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,15 +136,16 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// A head or a body that trickles in is bounded as a whole.
+// A head or a body that trickles in is bounded as a whole, and its client is told.
 func TestTrickle(t *testing.T) {
 	for _, tt := range []struct {
 		name, head string
 		every      time.Duration
 		takes      time.Duration
+		says       string
 	}{
-		{"head", "GET /" + host + "A: ", time.Second, 10 * time.Second},
-		{"body", "POST /body" + host + "Content-Length: 1000000\r\n\r\n", 4 * time.Second, time.Hour},
+		{"head", "GET /" + host + "A: ", time.Second, 10 * time.Second, "408 "},
+		{"body", "POST /body" + host + "Content-Length: 1000000\r\n\r\n", 4 * time.Second, time.Hour, ErrBodyTimeout.Error()},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := connect(t, limits(), echo)
@@ -158,8 +161,8 @@ func TestTrickle(t *testing.T) {
 					time.Sleep(tt.every)
 				}
 			}()
-			if got := p.answer("POST"); !strings.HasPrefix(got, "408 ") && !strings.Contains(got, ErrBodyTimeout.Error()) {
-				t.Errorf("%s: %.300s", tt.name, got)
+			if got := p.answer("POST"); !strings.Contains(got, tt.says) {
+				t.Errorf("%s: %.100s, want %s", tt.name, got, tt.says)
 			}
 			if took := time.Since(began); took < tt.takes-tt.every || took > tt.takes+tt.every {
 				t.Errorf("%s: %v, want %v", tt.name, took, tt.takes)
@@ -412,4 +415,81 @@ func replay(t *testing.T, text []byte, n int) string {
 		}
 	}
 	return strings.Join(seen, "\n")
+}
+
+// A body can be waited for before it is read, and the wait tells the client to
+// send; what ends it is what the read says.
+func TestBodyIsWaitedFor(t *testing.T) {
+	awaits := func(ctx *fasthttp.RequestCtx) {
+		c := ctx.Conn().(Client)
+		b := c.Request().Body
+		b.Start = func() { _ = c.Interim(100, nil) }
+		var got []byte
+		var err error
+		for n, p := 0, make([]byte, 10); err == nil; got = append(got, p[:n]...) {
+			b.Await()
+			n, err = b.Read(p)
+		}
+		ctx.SetBodyString(fmt.Sprintf("%q %v", got, err))
+		if !b.Spare() {
+			ctx.Response.Header.SetConnectionClose()
+		}
+	}
+	for _, tt := range []struct{ head, body, want string }{
+		{"Content-Length: 3\r\n", "abc", `200 "abc" EOF`},
+		{"Transfer-Encoding: chunked\r\n", "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", `200 "abc" EOF`},
+		{"Content-Length: 3\r\n", "ab", `200 "ab" ` + ErrBodyTimeout.Error() + " close"},
+		{"Transfer-Encoding: chunked\r\n", "1\r\na\r\n2", `200 "a" ` + ErrBodyTimeout.Error() + " close"},
+		{"Transfer-Encoding: chunked\r\n", "1\r\na\r\nx", `200 "a" ` + ErrBodyTimeout.Error() + " close"},
+		{"Transfer-Encoding: chunked\r\n", "1\r\naxx", `200 "a" ` + wire.ErrChunk.Error() + ": chunk data longer than its size close"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := connect(t, limits(), awaits)
+			p.send("POST /" + host + "Expect: 100-continue\r\n" + tt.head + "\r\n")
+			if got := p.answer("POST"); got != "100 " {
+				t.Fatal(got)
+			}
+			p.sent(tt.body, 1)
+			if got := p.answer("POST"); got != tt.want {
+				t.Errorf("%q: %s, want %s", tt.body, got, tt.want)
+			}
+		})
+	}
+}
+
+// starving is a listener that fails a few times for want of descriptors, and then
+// for good.
+type starving struct {
+	net.Listener
+	errs []error
+}
+
+func (s *starving) Accept() (net.Conn, error) {
+	err := s.errs[0]
+	s.errs = s.errs[1:]
+	if err != nil {
+		return nil, err
+	}
+	return &loop{}, nil
+}
+
+// Where there is no descriptor left clients wait: no listener ends for that.
+func TestAcceptWaitsForDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, gone := NewDoor(Capacity{}), errors.New("gone")
+		full := &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+		l := NewListener(&starving{errs: []error{full, full, syscall.ENFILE, nil, syscall.ENOBUFS, gone}}, d, ListenerOptions{Limits: limits()})
+		began := time.Now()
+		c, err := l.Accept()
+		if err != nil || time.Since(began) != 3*acceptPause {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if _, err := l.Accept(); !errors.Is(err, gone) {
+			t.Errorf("a failure for good: %v", err)
+		}
+		if st := d.Stats(); st.Starved != 4 || st.Accepted != 1 {
+			t.Errorf("%+v", st)
+		}
+		_ = c.Close()
+	})
 }

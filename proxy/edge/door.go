@@ -40,11 +40,24 @@ type Door struct {
 	full      atomic.Uint64
 	crowded   atomic.Uint64
 	failed    atomic.Uint64
+	starved   atomic.Uint64
+	late      [lateKinds]atomic.Uint64
 
 	h2Open     atomic.Int64
 	h2Accepted atomic.Uint64
 	h2Abusive  atomic.Uint64
 }
+
+// late is what a client took too long over.
+type late int
+
+const (
+	lateIdle  late = iota // to ask for something
+	lateHead              // to send a head
+	lateBody              // or a body
+	lateWrite             // to take an answer
+	lateKinds int  = iota
+)
 
 // protocol is what a client speaks.
 type protocol int
@@ -81,6 +94,14 @@ type DoorStats struct {
 	// too many, Crowded because there were too many of one client, and Failed
 	// those that failed to say who they are: by TLS or the PROXY protocol.
 	Accepted, Full, Crowded, Failed uint64
+	// Idle counts the connections that were closed since nothing was asked for on
+	// them, SlowHeads and SlowBodies the requests that did not arrive in time, and
+	// SlowReads the answers that were not taken in time, by Limits. Of HTTP/2 only
+	// SlowBodies are counted.
+	Idle, SlowHeads, SlowBodies, SlowReads uint64
+	// Starved counts the attempts to accept a connection for which the system had
+	// no file descriptor or memory.
+	Starved uint64
 	// Requests counts those of HTTP/1, read or refused, and H2Requests those of
 	// HTTP/2.
 	Requests, H2Requests uint64
@@ -98,6 +119,8 @@ func (d *Door) Stats() DoorStats {
 	s := DoorStats{
 		Open: len(d.conns), Lingering: int(d.lingering.Load()), Accepted: d.accepted.Load(),
 		Full: d.full.Load(), Crowded: d.crowded.Load(), Failed: d.failed.Load(),
+		Starved: d.starved.Load(),
+		Idle:    d.late[lateIdle].Load(), SlowHeads: d.late[lateHead].Load(), SlowBodies: d.late[lateBody].Load(), SlowReads: d.late[lateWrite].Load(),
 		H2Open: int(d.h2Open.Load()), H2Accepted: d.h2Accepted.Load(), H2Abusive: d.h2Abusive.Load(),
 	}
 	for i := range d.requests {

@@ -41,7 +41,7 @@ func (s *stream) readRequest() {
 	if s.req.Refusal != nil || s.req.Length == 0 {
 		return
 	}
-	s.body = Body{Length: s.req.Length, src: streamBody{r.Body}, clock: &s.clock, max: lim.MaxBody}
+	s.body = Body{Length: s.req.Length, src: streamBody{r.Body}, clock: &s.clock, max: lim.MaxBody, missed: &s.conn.c.door.late[lateBody]}
 	s.req.Body = &s.body
 }
 

@@ -18,13 +18,14 @@ func (c *Conn) readHead() *wire.Refusal {
 	lim := &c.l.opts.Limits
 	var began time.Time
 	for skipped := false; ; {
-		buf, _ := c.in.Peek(c.in.Buffered())
+		in := c.in.Load()
+		buf, _ := in.Peek(in.Buffered())
 		old := len(c.head)
 		c.head = append(c.head, buf...)
 		if !skipped && len(c.head) >= 2 && c.head[0] == '\r' && c.head[1] == '\n' {
 			// An empty line before a request is let pass (RFC 9112, section 2.2).
 			skipped = true
-			_, _ = c.in.Discard(2 - old) // they are buffered
+			_, _ = in.Discard(2 - old) // they are buffered
 			c.head = c.head[:0]
 			if c.in.Buffered() > 0 {
 				continue
@@ -32,11 +33,13 @@ func (c *Conn) readHead() *wire.Refusal {
 			buf, old = nil, 0
 		}
 		if end := headEnd(c.head, old); end > 0 {
-			_, _ = c.in.Discard(end - old) // they are buffered
+			_, _ = in.Discard(end - old) // they are buffered
+			c.in.Unload()
 			c.head = c.head[:end]
 			return c.parse(began)
 		}
-		_, _ = c.in.Discard(len(buf))
+		_, _ = in.Discard(len(buf))
+		c.in.Unload()
 		if r := doomed(c.head, old, lim.MaxHead); r != nil {
 			return r
 		}
@@ -50,8 +53,9 @@ func (c *Conn) readHead() *wire.Refusal {
 				return errGone
 			}
 		}
-		if _, err := c.in.Peek(1); err != nil {
+		if _, err := c.in.Load().Peek(1); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) && len(c.head) > 0 {
+				c.door.late[lateHead].Add(1)
 				return &wire.Refusal{Status: 408, Why: "the request head did not arrive in time"}
 			}
 			return errGone
@@ -125,11 +129,11 @@ func (c *Conn) parse(began time.Time) *wire.Refusal {
 	if lim.MaxBody > 0 && c.req.Length > lim.MaxBody {
 		return &wire.Refusal{Status: 413, Why: ErrBodyTooLarge.Error()}
 	}
-	c.body = Body{Length: c.req.Length, waits: c.req.Continue, max: lim.MaxBody, clock: &c.clock}
+	c.body = Body{Length: c.req.Length, waits: c.req.Continue, max: lim.MaxBody, clock: &c.clock, missed: &c.door.late[lateBody]}
 	if c.req.Length == wire.Chunked {
-		c.body.src = wire.NewChunkedReader(c.in)
+		c.body.src = wire.NewChunkedIntake(&c.in)
 	} else {
-		c.body.src = &exactly{c.in, c.req.Length}
+		c.body.src = &exactly{&c.in, c.req.Length}
 	}
 	c.req.Body = &c.body
 	return nil

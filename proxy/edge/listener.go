@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
+	"syscall"
 	"time"
 
 	"ringfence/proxy/wire"
@@ -32,19 +34,33 @@ type ListenerOptions struct {
 // net.Listener.
 type Listener struct {
 	net.Listener
-	door *Door
-	opts ListenerOptions
+	door    *Door
+	opts    ListenerOptions
+	readers sync.Pool // *bufio.Reader of readBuffer bytes
 }
 
 // NewListener returns a listener whose connections come through the door.
 func NewListener(inner net.Listener, d *Door, o ListenerOptions) *Listener {
-	return &Listener{Listener: inner, door: d, opts: o}
+	l := &Listener{Listener: inner, door: d, opts: o}
+	l.readers.New = func() any { return bufio.NewReaderSize(nil, readBuffer) }
+	return l
 }
 
-// Accept implements net.Listener. The connection is a [Conn].
+// acceptPause is how long no connection is accepted where the system has nothing
+// left to do so with.
+const acceptPause = 10 * time.Millisecond
+
+// Accept implements net.Listener. The connection is a [Conn]. Where the process or
+// the system has run out of file descriptors or memory, clients wait in the
+// kernel's queue until there are some: an error is for good.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		tcp, err := l.Listener.Accept()
+		if isStarved(err) {
+			l.door.starved.Add(1)
+			time.Sleep(acceptPause)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -57,11 +73,35 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
+// isStarved reports whether accepting failed for a reason that goes away.
+func isStarved(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // Wrap returns a connection that has not come through the door yet.
 func (l *Listener) Wrap(tcp net.Conn) *Conn {
-	c := &Conn{Conn: tcp, tcp: tcp, door: l.door, l: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr()), in: bufio.NewReaderSize(tcp, readBuffer)}
+	c := &Conn{Conn: tcp, tcp: tcp, door: l.door, l: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr())}
 	c.clock.on = tcp
+	c.in.Init(tcp, rawOf(tcp), &l.readers)
 	return c
+}
+
+// rawOf returns the socket that a connection is, nil where it is none.
+func rawOf(c net.Conn) syscall.RawConn {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 // addrPort returns the address of a TCP socket; another kind has none.
@@ -133,7 +173,7 @@ func (c *Conn) introduce() error {
 		}
 		c.Conn, c.secure = t, true
 		c.clock.on = t
-		c.in.Reset(t)
+		c.in.Init(t, nil, &c.l.readers)
 	}
 	return c.tcp.SetDeadline(time.Time{})
 }
@@ -163,7 +203,7 @@ func (c *Conn) opensH2() bool {
 		if c.clock.allowRead() != nil {
 			return false
 		}
-		got, err := c.in.Peek(n)
+		got, err := c.in.Load().Peek(n)
 		if err != nil {
 			c.away = errGone
 			return false

@@ -3,12 +3,17 @@ package edge
 import (
 	"io"
 	"net"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
 // stand-ins are all that fasthttp reads, so that it needs next to no buffer.
 const standInBuffer = 128
+
+// idleWorker is how long a goroutine is kept for another connection: the stacks of
+// a crowd go soon after it.
+const idleWorker = 2 * time.Second
 
 // NewServer returns a server for the connections of a [Listener]. It writes what
 // handle answers as it is, names and defaults included, and leaves all limits to
@@ -23,6 +28,7 @@ func NewServer(handle fasthttp.RequestHandler, log fasthttp.Logger) *fasthttp.Se
 		NoDefaultDate:                 true,
 		NoDefaultContentType:          true,
 		CloseOnShutdown:               true,
+		MaxIdleWorkerDuration:         idleWorker,
 		Logger:                        log,
 	}
 }

@@ -8,24 +8,32 @@ import (
 )
 
 // body is a response's body. It answers io.EOF only where the body is
-// complete.
+// complete. While it has to wait for the server it holds no buffer.
 type body struct {
-	x    *exchange
-	src  io.Reader
-	left int64 // bytes still to come, or one of the wire lengths below 0
-	err  error // what ended it; nil while it is open
+	x      *exchange
+	chunks *wire.ChunkedReader // nil where it is not chunked
+	left   int64               // bytes still to come, or one of the wire lengths below 0
+	err    error               // what ended it; nil while it is open
 }
 
 var errBodyClosed = errors.New("read from a closed response body")
 
-// open begins the body that x's reader stands at.
+// open begins the body that x's connection stands at.
 func (b *body) open(x *exchange, length int64) {
-	b.x, b.src, b.left = x, x.reader, length
+	b.x, b.left = x, length
 	switch length {
 	case 0:
 		b.end(io.EOF)
 	case wire.Chunked:
-		b.src = wire.NewChunkedReader(x.reader)
+		b.chunks = wire.NewChunkedIntake(&x.conn.in)
+	}
+}
+
+// Await blocks until Read does not. What ends the wait otherwise is what Read
+// gives.
+func (b *body) Await() {
+	if b.err == nil {
+		b.x.conn.load()
 	}
 }
 
@@ -37,7 +45,14 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.left > 0 && int64(len(p)) > b.left {
 		p = p[:b.left]
 	}
-	n, err := b.src.Read(p)
+	var n int
+	var err error
+	if b.chunks != nil {
+		b.x.conn.allowRead()
+		n, err = b.chunks.Read(p)
+	} else {
+		n, err = b.x.conn.in.Take(p)
+	}
 	if b.left > 0 {
 		b.left -= int64(n)
 		switch {
@@ -59,7 +74,7 @@ func (b *body) arrived() int64 {
 	if b.err != nil || b.left < 0 {
 		return 0
 	}
-	return min(b.left, int64(b.x.reader.Buffered()))
+	return min(b.left, int64(b.x.conn.in.Buffered()))
 }
 
 // Close implements io.Closer. A body that is closed before its end costs its

@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"bufio"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,6 +17,7 @@ import (
 type conn struct {
 	socket
 	secure *secure
+	in     wire.Intake // what answers are read by
 	// told is what the server was told of the client, see [Options].ProxyProtocol.
 	told wire.ProxyHeader
 	// idleSince is when the connection was last given back, zero while it has
@@ -34,6 +37,30 @@ func newConn(nc net.Conn) (*conn, error) {
 	c := &conn{socket: socket{Conn: nc, raw: raw}}
 	c.peek = c.look
 	return c, nil
+}
+
+// takeIn has answers be read by readers of the pool.
+func (c *conn) takeIn(readers *sync.Pool) {
+	raw := c.raw
+	if c.secure != nil {
+		raw = nil
+	}
+	c.in.Init(c, raw, readers)
+}
+
+// load waits for what the server sends, within the read timeout, and gives a
+// reader of it.
+func (c *conn) load() *bufio.Reader {
+	c.allowRead()
+	return c.in.Load()
+}
+
+// allowRead gives the next read its time.
+func (c *conn) allowRead() {
+	if now, due := c.socket.read.due(); due {
+		// An error means that the connection is closed: the read says so.
+		_ = c.SetReadDeadline(now.Add(c.socket.read.timeout))
+	}
 }
 
 // Read implements net.Conn. Over TLS, io.EOF is an end that the peer declared

@@ -76,7 +76,6 @@ type exchange struct {
 	ctx        context.Context
 	server     *server
 	conn       *conn
-	reader     *bufio.Reader
 	bufs       *buffers
 	limits     terms
 	req        *Request
@@ -111,8 +110,7 @@ func start(ctx context.Context, s *server, b *buffers, t terms, req *Request, fr
 		x.judge(err)
 		return nil, false, err
 	}
-	x.reader = b.readers.Get().(*bufio.Reader)
-	x.reader.Reset(x.conn)
+	x.conn.takeIn(&b.readers)
 	if ctx.Done() != nil {
 		x.unhook = context.AfterFunc(ctx, x.conn.interrupt)
 	}
@@ -135,7 +133,8 @@ func (x *exchange) run() error {
 		x.upload = startUpload(x.conn, x.bufs, x.req, x.limits)
 	}
 	x.server.await(x)
-	head, err := readFinalHead(x.reader, x.req)
+	head, err := readFinalHead(x.conn.load(), x.req)
+	x.conn.in.Unload()
 	if !x.server.arrived(x) {
 		return x.blame(Terminated, false, errAbandoned)
 	}
@@ -232,22 +231,14 @@ func (x *exchange) finish(complete bool) {
 	if x.unhook != nil && !x.unhook() {
 		keep = false
 	}
-	if keep && x.reader.Buffered() == 0 {
+	keep = keep && x.conn.in.Buffered() == 0
+	x.conn.in.Drop()
+	if keep {
 		x.server.give(x.conn)
 	} else {
 		x.server.discard(x.conn)
 	}
-	x.putReader()
 	if x.release != nil {
 		x.release()
-	}
-}
-
-// putReader gives the reader back. A second time it does nothing.
-func (x *exchange) putReader() {
-	if x.reader != nil {
-		x.reader.Reset(nil)
-		x.bufs.readers.Put(x.reader)
-		x.reader = nil
 	}
 }

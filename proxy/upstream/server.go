@@ -162,12 +162,25 @@ func (s *server) take(ctx context.Context, client wire.ProxyHeader, fresh bool) 
 		s.discard(c)
 	}
 	s.makeRoom()
-	if c, err = s.connect(ctx, client); err != nil {
+	if c, err = s.connectAside(ctx, client); err != nil {
 		s.mu.Lock()
 		s.open--
 		s.mu.Unlock()
 	}
 	return c, false, err
+}
+
+// connectAside connects from a goroutine of its own: a stack grows with what
+// opening a connection takes, and would stay so while the request waits for the
+// answer.
+func (s *server) connectAside(ctx context.Context, client wire.ProxyHeader) (c *conn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err = s.connect(ctx, client)
+	}()
+	<-done
+	return c, err
 }
 
 // takeIdle returns the idle connection that was used last, of those that told of

@@ -32,11 +32,12 @@ func (x *exchange) openTunnel(head wire.ResponseHead) error {
 		return x.blame(Terminated, false, err)
 	}
 	t := &Tunnel{x: x}
-	if n := x.reader.Buffered(); n > 0 {
-		early, _ := x.reader.Peek(n) // it is there
+	in := &x.conn.in
+	if n := in.Buffered(); n > 0 {
+		early, _ := in.Load().Peek(n) // it is there
 		t.early = slices.Clone(early)
 	}
-	x.putReader()
+	in.Drop()
 	x.req = nil
 	x.resp = Response{Status: head.Status, Fields: head.Fields, Length: wire.UntilClose, Body: t, Server: x.server.id}
 	x.judge(nil)
@@ -47,7 +48,7 @@ func (x *exchange) openTunnel(head wire.ResponseHead) error {
 // declared, and io.ErrUnexpectedEOF one that it did not.
 func (t *Tunnel) Read(p []byte) (int, error) {
 	if len(t.early) == 0 {
-		return t.x.conn.Read(p)
+		return t.x.conn.in.Read(p)
 	}
 	n := copy(p, t.early)
 	if t.early = t.early[n:]; len(t.early) == 0 {

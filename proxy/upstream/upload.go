@@ -45,9 +45,7 @@ func startUpload(c *conn, b *buffers, req *Request, t terms) *upload {
 	c.write = deadline{timeout: t.write}
 	go func() {
 		defer close(u.done)
-		buf := b.uploads.Get().(*[]byte)
-		defer b.uploads.Put(buf)
-		u.ended(t.response, send(c, req, *buf))
+		u.ended(t.response, send(c, req, &b.uploads))
 	}()
 	return u
 }
@@ -84,47 +82,70 @@ func uploadKind(err error) Kind {
 	return writeKind(err)
 }
 
-// send copies the body in the request's framing.
-func send(c io.Writer, req *Request, buf []byte) error {
-	if req.Length >= 0 {
-		return sendFixed(c, req.Body, req.Length, buf)
-	}
-	return sendChunked(c, req.Body, buf)
+// waiter is a body that can be waited for without a buffer to read it into.
+type waiter interface {
+	// Await blocks until Read does not.
+	Await()
 }
 
-func sendFixed(c io.Writer, body io.Reader, left int64, buf []byte) error {
-	for left > 0 {
-		n, rerr := body.Read(buf[:min(int64(len(buf)), left)])
-		if n > 0 {
-			if _, err := c.Write(buf[:n]); err != nil {
+// dribble is how much a read gives at least of a body whose sender is not slow:
+// the next one of less is waited for first.
+const dribble = 1 << 10
+
+// send copies the body in the request's framing. While it waits for a slow client
+// it holds no buffer.
+func send(c io.Writer, req *Request, buffers *sync.Pool) error {
+	var buf *[]byte
+	giveBack := func() {
+		if buf != nil {
+			buffers.Put(buf)
+			buf = nil
+		}
+	}
+	defer giveBack()
+	slow, _ := req.Body.(waiter)
+	for left := req.Length; left != 0; {
+		if buf == nil {
+			if slow != nil {
+				slow.Await()
+			}
+			buf = buffers.Get().(*[]byte)
+		}
+		piece := (*buf)[chunkPrefix : len(*buf)-chunkSuffix]
+		if left > 0 {
+			piece = piece[:min(int64(len(piece)), left)]
+		}
+		n, rerr := req.Body.Read(piece)
+		if piece = piece[:n]; left > 0 {
+			left -= int64(n)
+		} else if last := errors.Is(rerr, io.EOF); n > 0 || last {
+			piece = frameChunk(*buf, n, last)
+			if last {
+				left, rerr = 0, nil
+			}
+		}
+		if len(piece) > 0 {
+			if _, err := c.Write(piece); err != nil {
 				return err
 			}
-			left -= int64(n)
 		}
-		if rerr != nil && left > 0 {
-			return clientError{fmt.Errorf("request body ended %d bytes early: %w", left, rerr)}
+		if rerr != nil && left != 0 {
+			return cutShort(left, rerr)
+		}
+		if slow != nil && n < dribble {
+			giveBack()
 		}
 	}
 	return nil
 }
 
-func sendChunked(c io.Writer, body io.Reader, buf []byte) error {
-	data := buf[chunkPrefix : len(buf)-chunkSuffix]
-	for {
-		n, rerr := body.Read(data)
-		last := errors.Is(rerr, io.EOF)
-		if n > 0 || last {
-			if _, err := c.Write(frameChunk(buf, n, last)); err != nil {
-				return err
-			}
-		}
-		switch {
-		case last:
-			return nil
-		case rerr != nil:
-			return clientError{fmt.Errorf("request body: %w", rerr)}
-		}
+// cutShort says that a request body ended early, with so many bytes left where
+// that is known.
+func cutShort(left int64, err error) error {
+	if left < 0 {
+		return clientError{fmt.Errorf("request body: %w", err)}
 	}
+	return clientError{fmt.Errorf("request body ended %d bytes early: %w", left, err)}
 }
 
 // frameChunk puts the size line before the n data bytes that stand at

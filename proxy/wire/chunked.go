@@ -23,6 +23,7 @@ const maxTrailer = 4 << 10
 // allows; one with a field that only a head may have is malformed. Not one byte
 // past the body's end is consumed. It is not safe for concurrent use.
 type ChunkedReader struct {
+	in     *Intake // where r is from, for as long as it has something; nil: r stays
 	r      *bufio.Reader
 	left   int64 // data bytes left in the current chunk
 	excess int64 // bytes of extensions beyond those of data
@@ -33,15 +34,17 @@ type ChunkedReader struct {
 // NewChunkedReader returns a reader of the chunked body that r stands at.
 func NewChunkedReader(r *bufio.Reader) *ChunkedReader { return &ChunkedReader{r: r} }
 
+// NewChunkedIntake returns a reader of the chunked body that in stands at. While
+// it waits for a chunk, in holds no buffer.
+func NewChunkedIntake(in *Intake) *ChunkedReader { return &ChunkedReader{in: in} }
+
 // Read implements io.Reader.
 func (c *ChunkedReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for c.err == nil && c.left == 0 {
-		c.err = c.nextChunk()
-	}
-	if c.err != nil {
+	defer c.unload()
+	if c.toData(); c.err != nil {
 		return 0, c.err
 	}
 	if int64(len(p)) > c.left {
@@ -51,8 +54,47 @@ func (c *ChunkedReader) Read(p []byte) (int, error) {
 	c.left -= int64(n)
 	if err != nil {
 		c.err = unexpected(err)
+		return n, c.err
 	}
-	return n, c.err
+	if c.left == 0 && c.r.Buffered() >= len("\r\n") {
+		// So nothing is buffered where no other chunk has come. What is wrong with
+		// it is said behind the data.
+		c.err = c.expectCRLF()
+	}
+	return n, nil
+}
+
+// Await blocks until Read does not. What ends the wait otherwise is what Read
+// gives.
+func (c *ChunkedReader) Await() {
+	if c.toData(); c.err == nil {
+		c.load() // which lets go of a buffer that has nothing more
+		_, _ = c.r.Peek(1)
+	}
+}
+
+func (c *ChunkedReader) load() {
+	if c.in != nil {
+		c.r = c.in.Load()
+	}
+}
+
+func (c *ChunkedReader) unload() {
+	if c.in != nil {
+		c.in.Unload()
+	}
+}
+
+// toData reads up to some data, or the end of the body. At the end it waits for
+// nothing.
+func (c *ChunkedReader) toData() {
+	if c.err != nil {
+		return
+	}
+	c.load()
+	for c.err == nil && c.left == 0 {
+		c.err = c.nextChunk()
+	}
 }
 
 // nextChunk reads up to the data of the next chunk, or the end of the body.
@@ -151,6 +193,7 @@ func (c *ChunkedReader) expectCRLF() error {
 	if crlf != [2]byte{'\r', '\n'} {
 		return fmt.Errorf("%w: chunk data longer than its size", ErrChunk)
 	}
+	c.open = false
 	return nil
 }
 
