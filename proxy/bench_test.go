@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/cache"
+	"ringfence/proxy/cache/memory"
 	"ringfence/proxy/edge"
 )
 
@@ -85,6 +87,8 @@ type hit struct {
 	// asks is how many requests reach the origin before there is such a hit.
 	asks   int64
 	change func(*Route)
+	// before is what happens before anything is stored.
+	before func(*Handler)
 	// trusted is where a proxy in front may be; "" for none.
 	trusted string
 	want    string // the beginning of the answer, and words of its head
@@ -97,6 +101,7 @@ func hits() []hit {
 		{name: "plain", answers: plain, want: "HTTP/1.1 200 OK|; hit; ttl="},
 		{name: "varied", answers: []string{fresh + "|Vary: Accept-Encoding, Accept-Language, X"}, want: "HTTP/1.1 200 OK|; hit"},
 		{name: "tagged", answers: []string{fresh + `|Cache-Groups: "a", "b", "c"`}, want: "HTTP/1.1 200 OK|; hit"},
+		{name: "after a million purges", answers: []string{fresh + "|Cache-Tag: a, b, c"}, want: "HTTP/1.1 200 OK|; hit", before: manyPurges},
 		{name: "coded", answers: plain, want: "HTTP/1.1 200 OK|; hit|Content-Encoding: br", change: func(r *Route) {
 			codings := []cache.Coding{cache.Zstd, cache.Brotli, cache.Gzip}
 			r.Compression = &Compression{Codings: codings, Types: []string{"text/*"}}
@@ -116,6 +121,15 @@ func hits() []hit {
 			want: "HTTP/1.1 200 OK|; hit|detail=stale-while-revalidate"},
 		{name: "stale on error", answers: []string{"200|Cache-Control: max-age=0, stale-if-error=600", "503"}, asks: 3,
 			want: "HTTP/1.1 200 OK|; hit|detail=stale-if-error"},
+	}
+}
+
+// manyPurges carries out a million purges: of URLs, tags, and prefixes of all
+// depths that there are.
+func manyPurges(h *Handler) {
+	now := time.Now()
+	for i := range uint64(1_000_000) {
+		h.struck.apply(strike{memory.Left(i % 2), oneHash + reach(i%(maxDepth+2)), xxhash.Sum64String(strconv.FormatUint(i, 10))}, now)
 	}
 }
 
@@ -147,6 +161,7 @@ func (x hit) server(tb testing.TB, size int) server {
 	}})
 	h := newHandlerFor(tb, addr, func(o *Options) {
 		o.Routes[0].Policy.EarlyRefresh = true
+		o.Routes[0].Policy.TagFields = cache.CacheTag
 		o.RequestID = "X-Request-Id"
 		if x.trusted != "" {
 			o.TrustedProxies = prefixes(x.trusted)
@@ -156,6 +171,9 @@ func (x hit) server(tb testing.TB, size int) server {
 		}
 	})
 	tb.Cleanup(func() { close(held) })
+	if x.before != nil {
+		x.before(h)
+	}
 	s := testFront(h)
 	serveLoop(tb, s, 1)
 	waitFor(tb, "the answer to be stored", func() bool { return h.View().Requests.Stored == 1 })

@@ -102,6 +102,10 @@ func (c *call) serve() {
 	}
 	c.rq = cache.NewRequest(&c.route.Policy, c.method, c.fields)
 	c.key.build(c.route, c.target, c.fields)
+	if c.method == "PURGE" && len(c.route.PurgeFrom) > 0 {
+		c.purge()
+		return
+	}
 	if c.switchTo = c.route.protocol(c.offers); c.switchTo != "" {
 		c.upgrade()
 		return

@@ -13,15 +13,15 @@ import (
 )
 
 // entry is a stored object with what answers a request from it without further
-// work. Nobody writes to it but for the state of its refreshing.
+// work. Nobody writes to it but for the state of its refreshing, and what a soft
+// purge leaves of it.
 type entry struct {
-	*cache.Object
-	head     fasthttp.ResponseHeader // of a full hit
-	coded    []*form                 // the same content in other codings
-	codings  []cache.Coding          // of coded, in order
-	variant  string                  // what the request's fields say under Vary
-	resource uint64                  // keys.resource
-	tags     []uint64                // of the object's groups
+	*cache.Object                         // as it was stored; see object
+	head          fasthttp.ResponseHeader // of a full hit
+	coded         []*form                 // the same content in other codings
+	codings       []cache.Coding          // of coded, in order
+	variant       string                  // what the request's fields say under Vary
+	tags          []uint64                // where its groups and tags are in the epochs
 	// early is how long before its end the freshness may be renewed.
 	early time.Duration
 
@@ -30,6 +30,11 @@ type entry struct {
 	// turn is the time, in nanoseconds since the epoch of Unix, from which one
 	// request may begin to renew it in the background.
 	turn atomic.Int64
+	// checked is what struck.Settled was before it was last looked for what has
+	// struck it: as long as it is, nothing has since.
+	checked atomic.Uint64
+	// expired is the object as a soft purge has left it, nil where there was none.
+	expired atomic.Pointer[cache.Object]
 }
 
 // form is the content of an entry in another content coding.
@@ -65,12 +70,25 @@ func (e *entry) noteAttempt(failed bool) {
 	}
 }
 
-// object returns e's object, nil for none.
+// object returns what e may answer with as far as its object is fresh, or may be
+// stale; nil for none.
 func (e *entry) object() *cache.Object {
 	if e == nil {
 		return nil
 	}
+	if o := e.expired.Load(); o != nil {
+		return o
+	}
 	return e.Object
+}
+
+// expire ends e's freshness at a time, or else now: clocks are set back and forth.
+// The first time stays.
+func (e *entry) expire(at, now time.Time) {
+	if e.expired.Load() == nil {
+		o := cache.Expired(e.Object, min(e.Age(at), e.Age(now)))
+		e.expired.CompareAndSwap(nil, o)
+	}
 }
 
 // choose returns the form of the content that the request prefers.

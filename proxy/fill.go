@@ -32,8 +32,8 @@ type head struct {
 	shared fasthttp.ResponseHeader // for streaming; nobody writes to it
 	// withheld are lines that the leader's client alone may see.
 	withheld wire.Fields
-	// born is job.born of the fill, and tags are the places in the epochs of the
-	// response's groups.
+	// born is job.born of the fill, and tags are where the response's groups and
+	// tags are in the epochs.
 	born uint64
 	tags []uint64
 	// variant is the part of the leader's request that selected this response,
@@ -85,8 +85,8 @@ type job struct {
 
 // newJob copies from the call what outlives it.
 func (c *call) newJob(found *entry) *job {
-	j := &job{h: c.h, route: c.route, born: c.h.epochs.Now(), found: found, ranged: c.rq.HasRange(), key: c.key.clone()}
-	j.flight = c.key.flight(c.h.epochs.Epoch(c.key.resource), c.fields.Has("Authorization"))
+	j := &job{h: c.h, route: c.route, born: c.h.struck.Now(), found: found, ranged: c.rq.HasRange(), key: c.key.clone()}
+	j.flight = c.key.flight(c.h.struck.last(&c.key, nil).Latest(), c.fields.Has("Authorization"))
 	j.fields = c.fields.Clone(0)
 	j.rq = cache.NewRequest(&c.route.Policy, string([]byte(c.method)), j.fields)
 	j.target = c.target.clone()
@@ -115,7 +115,7 @@ func askIdentity(fields wire.Fields) wire.Fields {
 func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 	now := time.Now()
 	if e, _ := j.h.find(&j.key, j.fields, now); e != nil && (e != j.found || !j.renewal) {
-		if cache.Decide(e.Object, j.rq, now).Action == cache.Serve {
+		if cache.Decide(e.object(), j.rq, now).Action == cache.Serve {
 			return w.Head(&head{found: true}, singleflight.Store)
 		}
 	}
@@ -248,7 +248,7 @@ func (j *job) confirm(ctx context.Context, w *singleflight.Writer[*head], resp *
 		return false, nil
 	}
 	fresh.Epoch = j.born // it was asked about after the fill began
-	hd := &head{reason: why, withheld: fresh.Withheld, born: j.born, tags: tagsOf(j.target, fresh.Groups)}
+	hd := &head{reason: why, withheld: fresh.Withheld, born: j.born, tags: tagsOf(j.target, &fresh.Meta)}
 	if hd.entry, err = j.entry(fresh, j.found); err != nil {
 		return true, err
 	}
@@ -289,7 +289,7 @@ func (j *job) keep(m cache.Meta, body []byte, born uint64, took time.Duration) e
 // body it shares, or nil.
 func (j *job) entry(o *cache.Object, from *entry) (*entry, error) {
 	o.Withheld = nil
-	e := &entry{Object: o, resource: j.key.resource, tags: tagsOf(j.target, o.Groups)}
+	e := &entry{Object: o, tags: tagsOf(j.target, &o.Meta)}
 	if from != nil {
 		e.variant = from.variant
 		o.Fields = j.route.Compression.announce(o.Meta)
@@ -305,18 +305,18 @@ func (j *job) entry(o *cache.Object, from *entry) (*entry, error) {
 	return e, j.encode(e, from)
 }
 
-// makeHead makes the head of a response that is kept.
+// makeHead makes the head of a response that is kept, as clients get it.
 func (j *job) makeHead(dst *fasthttp.ResponseHeader, status int, fields wire.Fields, length int64) error {
 	m := j.h.heads.Get().(*headMaker)
 	defer j.h.heads.Put(m)
-	return m.make(dst, &j.blank, status, fields, length)
+	return m.make(dst, &j.blank, status, j.route.Policy.TagFields.Strip(fields), length)
 }
 
 // put stores an entry; from is as with [job.entry]. A variant is admitted once
 // it is stored: whoever drops it then finds it.
 func (j *job) put(e, from *entry) {
 	switch {
-	case !j.h.isValid(e):
+	case e.Epoch < j.h.struck.last(&j.key, e.tags).Nothing:
 		j.h.countUnstored(cache.Invalidated, cache.None)
 	case j.h.isOvertaken(e, from), !j.h.store.Put(e, e.KeepFor(time.Now())):
 		j.h.countUnstored(cache.NotAdmitted, cache.None)

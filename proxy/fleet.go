@@ -11,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"ringfence/proxy/cache"
+	"ringfence/proxy/cache/memory"
 	"ringfence/proxy/wire"
 	"ringfence/singleflight"
 	"ringfence/singleflight/redis"
@@ -56,41 +57,24 @@ func (f *fleet) close(ctx context.Context) error {
 // tier applies the fleet's invalidations to the handler's own store.
 type tier struct{ h *Handler }
 
-// Apply implements redis.Tier. A tag is the hash that the epochs know it by.
+// Apply implements redis.Tier. A tag is an encoded strike. What cannot be read,
+// being a later version's, is taken for everything.
 func (t tier) Apply(tags []string) {
+	now := time.Now()
 	for _, tag := range tags {
-		if len(tag) == 8 {
-			t.h.epochs.Bump(binary.BigEndian.Uint64([]byte(tag)))
+		x, ok := decodeStrike(tag)
+		if !ok {
+			x = strike{left: memory.Nothing}
 		}
+		t.h.struck.apply(x, now)
 	}
 }
 
 // Drop implements redis.Tier.
-func (t tier) Drop() { t.h.epochs.BumpAll() }
+func (t tier) Drop() { t.h.struck.apply(strike{left: memory.Nothing}, time.Now()) }
 
 // Now implements redis.Tier.
-func (t tier) Now() uint64 { return t.h.epochs.Now() }
-
-// invalidateTimeout bounds how long an unsafe request's client waits until all
-// instances have confirmed what it invalidates.
-const invalidateTimeout = time.Second
-
-// strike makes stored responses unusable here, and in the fleet.
-func (h *Handler) strike(hashes []uint64) error {
-	for _, hash := range hashes {
-		h.epochs.Bump(hash)
-	}
-	if h.fleet == nil {
-		return nil
-	}
-	tags := make([]string, len(hashes))
-	for i, hash := range hashes {
-		tags[i] = string(binary.BigEndian.AppendUint64(nil, hash))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), invalidateTimeout)
-	defer cancel()
-	return h.fleet.engine.Invalidate(ctx, tags)
-}
+func (t tier) Now() uint64 { return t.h.struck.Now() }
 
 // errOfNoUse says that what the fleet has does not answer the request.
 var errOfNoUse = errors.New("of no use to this request")
@@ -163,8 +147,8 @@ func (s *shared) Decode(st redis.Stored) (*head, error) {
 		whole: &whole{ended: make(chan struct{})},
 	}
 	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, status, fields, now, now)
-	hd.tags = tagsOf(j.target, hd.meta.Groups)
-	if !j.h.isCurrent(j.key.resource, hd.tags, hd.born) {
+	hd.tags = tagsOf(j.target, &hd.meta)
+	if hd.born < j.h.struck.last(&j.key, hd.tags).Latest() {
 		return nil, errOfNoUse
 	}
 	// What was asked for after this request came is as good as an answer of its

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ringfence/proxy/cache"
+	"ringfence/proxy/cache/memory"
 	"ringfence/proxy/wire"
 	"ringfence/singleflight/redis"
 )
@@ -16,7 +17,7 @@ import (
 func fleetJob(t *testing.T, h *Handler, fields ...wire.Field) *job {
 	t.Helper()
 	r := h.routes[0]
-	j := &job{h: h, route: r, target: target{scheme: "http", authority: "x", path: "/", raw: "/"}, fields: fields, born: h.epochs.Now()}
+	j := &job{h: h, route: r, target: target{scheme: "http", authority: "x", path: "/", raw: "/"}, fields: fields, born: h.struck.Now()}
 	j.rq = cache.NewRequest(&r.Policy, "GET", j.fields)
 	j.key.build(r, j.target, j.fields)
 	j.blank = *serverHeader(t)
@@ -58,17 +59,17 @@ func TestFleetDecode(t *testing.T) {
 		{name: "not to be stored", fields: "Cache-Control: no-store", since: sec},
 		{name: "not to be stored, asked for meanwhile", fields: "Cache-Control: no-store", since: sec, waited: 2 * sec, ok: true, total: sec},
 		{name: "invalidated since", fields: "Cache-Control: max-age=60", since: sec, waited: 2 * sec,
-			change: func(j *job, st *redis.Stored) { st.Born = j.born; j.h.epochs.Bump(j.key.resource) }},
+			change: func(j *job, st *redis.Stored) { st.Born = j.born; bump(j.h, j.key.resource) }},
 		{name: "a group invalidated since", fields: `Cache-Control: max-age=60|Cache-Groups: "g"`, since: sec, waited: 2 * sec,
-			change: func(j *job, st *redis.Stored) { st.Born = j.born; j.h.epochs.Bump(tagOf(j.target, "g")) }},
+			change: func(j *job, st *redis.Stored) { st.Born = j.born; bump(j.h, tagOf(j.target, "g")) }},
 		{name: "invalidated before", fields: "Cache-Control: max-age=60", since: sec, ok: true, stored: true, total: sec,
 			change: func(j *job, st *redis.Stored) {
-				j.h.epochs.Bump(j.key.resource)
-				j.born = j.h.epochs.Now()
+				bump(j.h, j.key.resource)
+				j.born = j.h.struck.Now()
 				st.Born = j.born
 			}},
 		{name: "invalidated since the request came", fields: "Cache-Control: max-age=60", since: sec,
-			change: func(j *job, _ *redis.Stored) { j.h.epochs.Bump(j.key.resource) }},
+			change: func(j *job, _ *redis.Stored) { bump(j.h, j.key.resource) }},
 		{name: "no later than what is renewed", fields: "Cache-Control: max-age=60", since: 30 * sec, change: renewing(20 * sec)},
 		{name: "later than what is renewed", fields: "Cache-Control: max-age=60", since: 5 * sec, ok: true, stored: true, total: 5 * sec, change: renewing(20 * sec)},
 		{name: "no later than what is stored", fields: "Cache-Control: max-age=60", since: 30 * sec, ok: true, stored: true, total: 30 * sec,
@@ -125,7 +126,7 @@ func TestFleetKeep(t *testing.T) {
 			t.Fatal(err)
 		}
 		if struck {
-			h.epochs.Bump(j.key.resource)
+			bump(h, j.key.resource)
 		}
 		s.Keep(hd, []byte(name))
 		if <-hd.whole.ended; string(hd.whole.body) != name {
@@ -241,19 +242,45 @@ func TestFleetKeys(t *testing.T) {
 	}
 }
 
-// Each tag is the hash that the epochs know; what is not one is passed over.
+// bump strikes what belongs to a hash.
+func bump(h *Handler, hash uint64) {
+	h.struck.apply(strike{memory.Nothing, oneHash, hash}, time.Now())
+}
+
+// Each tag is a strike; one that cannot be read is taken for everything.
 func TestFleetTier(t *testing.T) {
-	h := newHandlerFor(t, "127.0.0.1:1")
-	born := h.epochs.Now()
-	tier{h}.Apply([]string{"", "\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x07"})
-	if h.epochs.Valid(7, born) || !h.epochs.Valid(8, born) || (tier{h}).Now() != h.epochs.Now() || h.epochs.Now() == born {
-		t.Error("a tag was not applied")
-	}
-	if born = h.epochs.Now(); !h.epochs.Valid(7, born) {
-		t.Error("it strikes what came later")
-	}
-	if (tier{h}).Drop(); h.epochs.Valid(8, born) {
-		t.Error("not all was dropped")
+	for name, tt := range map[string]struct {
+		tags        []string
+		seven, rest memory.Left // 2: it is as it was
+	}{
+		"one":         {[]string{strike{memory.Nothing, oneHash, 7}.encode()}, memory.Nothing, 2},
+		"softly":      {[]string{strike{memory.Stale, oneHash, 7}.encode()}, memory.Stale, 2},
+		"everything":  {[]string{strike{left: memory.Stale}.encode()}, memory.Stale, memory.Stale},
+		"of no use":   {[]string{"\x00\x00\x00\x00\x00\x00\x00\x07"}, memory.Nothing, memory.Nothing},
+		"both, twice": {[]string{strike{memory.Stale, oneHash, 8}.encode(), strike{memory.Nothing, oneHash, 7}.encode()}, memory.Nothing, memory.Stale},
+	} {
+		h := newHandlerFor(t, "127.0.0.1:1")
+		born := h.struck.Now()
+		tier{h}.Apply(tt.tags)
+		for hash, want := range map[uint64]memory.Left{7: tt.seven, 8: tt.rest} {
+			got, last := memory.Left(2), h.struck.Last(hash)
+			switch {
+			case born < last.Nothing:
+				got = memory.Nothing
+			case born < last.Stale:
+				got = memory.Stale
+			}
+			if got != want {
+				t.Errorf("%s: of %d is left %d, want %d", name, hash, got, want)
+			}
+			if (tier{h}).Now() != h.struck.Now() || last.Latest() > h.struck.Now() {
+				t.Errorf("%s: it strikes what came later", name)
+			}
+		}
+		born = h.struck.Now()
+		if (tier{h}).Drop(); h.struck.Last(9).Nothing <= born {
+			t.Errorf("%s: not all was dropped", name)
+		}
 	}
 }
 

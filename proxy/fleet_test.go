@@ -47,13 +47,14 @@ func engine(t *testing.T) string {
 }
 
 // fleetOf starts n instances before one origin, which share an engine.
-func fleetOf(t *testing.T, n int, script origin.Script) []*site {
+func fleetOf(t *testing.T, n int, script origin.Script, change ...func(*Options)) []*site {
 	t.Helper()
 	addr := engine(t)
-	first := newSite(t, script, sharing(addr))
+	change = append(change, sharing(addr))
+	first := newSite(t, script, change...)
 	sites := []*site{first}
 	for range n - 1 {
-		h := newHandlerFor(t, first.o.Addr(), sharing(addr))
+		h := newHandlerFor(t, first.o.Addr(), change...)
 		sites = append(sites, &site{t: t, h: h, o: first.o, addr: serveOn(t, testFront(h))})
 	}
 	for _, s := range sites {

@@ -76,7 +76,7 @@ type Handler struct {
 	trusted trust
 	store   *memory.Store[*entry]
 	index   *memory.Index
-	epochs  *memory.Epochs
+	struck  *struck
 	flights *singleflight.Group[*head]
 	tunnels *tunnels
 	fleet   *fleet // nil for an instance by itself
@@ -88,6 +88,7 @@ type Handler struct {
 
 	encoders chan *encoder // those that are free
 
+	purges   purgeCounters
 	waiting  atomic.Int64 // requests under way that memory cannot answer
 	draining atomic.Bool
 }
@@ -108,7 +109,7 @@ func New(o Options) (*Handler, error) {
 	h := &Handler{
 		opts: o, routes: newRoutes(o.Routes), trusted: newTrust(o.TrustedProxies), log: o.Log, store: store,
 		index:  memory.NewIndex(o.IndexEntries),
-		epochs: memory.NewEpochs(o.IndexEntries / 8),
+		struck: &struck{Epochs: memory.NewEpochs(o.IndexEntries / 8)},
 
 		tunnels:  newTunnels(o.MaxTunnels, o.TunnelTimeout, o.TunnelGrace),
 		encoders: newEncoders(),
@@ -201,6 +202,7 @@ type View struct {
 	Memory   memory.Stats
 	Index    memory.IndexStats
 	Tunnels  TunnelStats
+	Purges   [PurgeKinds]PurgeStats
 	Fleet    *redis.Stats // nil for an instance by itself
 }
 
@@ -208,7 +210,7 @@ type View struct {
 func (h *Handler) View() View {
 	v := View{
 		Requests: h.counts.sum(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
-		Tunnels: h.tunnels.stats(),
+		Tunnels: h.tunnels.stats(), Purges: h.purges.stats(),
 	}
 	if h.fleet != nil {
 		st := h.fleet.engine.Stats()

@@ -2,30 +2,36 @@ package proxy
 
 import (
 	"net/url"
-
-	"github.com/cespare/xxhash/v2"
+	"time"
 
 	"ringfence/proxy/cache"
+	"ringfence/proxy/cache/memory"
 	"ringfence/proxy/upstream"
 	"ringfence/proxy/wire"
 )
+
+// invalidateTimeout bounds how long an unsafe request's client waits until all
+// instances have confirmed what it invalidates.
+const invalidateTimeout = time.Second
 
 // invalidate makes stored responses unusable after a successful unsafe request
 // (RFC 9111, section 4.4): those of its target, of what Location and
 // Content-Location name on the same origin, and of the groups that they or the
 // answer name (RFC 9875).
 func (c *call) invalidate(resp *upstream.Response) {
-	struck := []uint64{c.key.resource}
+	places := []uint64{c.key.resource}
 	if c.found != nil {
-		struck = append(struck, c.found.tags...)
+		places = append(places, c.found.tags[:len(c.found.Groups)]...)
 	}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if t, ok := c.target.resolve(resp.Fields.Get(name)); ok {
-			struck = append(struck, c.h.resourcesOf(t)...)
+			places = append(places, c.h.resourcesOf(t)...)
 		}
 	}
-	struck = append(struck, tagsOf(c.target, cache.InvalidatedGroups(c.method, resp.Status, resp.Fields))...)
-	if err := c.h.strike(struck); err != nil {
+	for _, group := range cache.InvalidatedGroups(c.method, resp.Status, resp.Fields) {
+		places = append(places, tagOf(c.target, group))
+	}
+	if _, err := c.h.strike(strikesAt(memory.Nothing, places), invalidateTimeout); err != nil {
 		c.route.logFailure(c.h.log, "the fleet was not told of an invalidation", c.method, c.target, c.id, err)
 	}
 }
@@ -68,20 +74,4 @@ func (t target) resolve(reference string) (target, bool) {
 	}
 	named, err := parseTarget(t.scheme, "GET", path, wire.Fields{{Name: "Host", Value: u.Host}})
 	return named, err == nil && named.authority == t.authority
-}
-
-// tagsOf returns the places of several groups.
-func tagsOf(t target, groups []string) (tags []uint64) {
-	for _, group := range groups {
-		tags = append(tags, tagOf(t, group))
-	}
-	return tags
-}
-
-// tagOf returns the place in the epochs of a group, which is its origin's own
-// (RFC 9875, section 2.1).
-func tagOf(t target, group string) uint64 {
-	b := appendPart([]byte{0}, t.scheme) // no key begins with an empty upstream
-	b = appendPart(b, t.authority)
-	return xxhash.Sum64(appendPart(b, group))
 }

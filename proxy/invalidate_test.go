@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"slices"
 	"testing"
 
+	"ringfence/proxy/cache"
 	"ringfence/proxy/wire"
 )
 
@@ -88,8 +90,11 @@ func TestTagOf(t *testing.T) {
 	if tagOf(target{scheme: "http", authority: "a", raw: "/x", path: "/x"}, "bc") != base {
 		t.Error("the group depends on the path")
 	}
-	if tags := tagsOf(target{scheme: "http", authority: "a"}, []string{"x", "bc"}); len(tags) != 2 || tags[1] != base {
-		t.Errorf("tags %v", tags)
+	a := target{scheme: "http", authority: "a"}
+	tags := tagsOf(a, &cache.Meta{Groups: []string{"bc", "x"}, Tags: []string{"x", "y"}})
+	want := []uint64{base, tagOf(a, "x"), tagOf(target{}, "bc"), tagOf(target{}, "x"), tagOf(target{}, "x"), tagOf(target{}, "y")}
+	if !slices.Equal(tags, want) || tagsOf(a, new(cache.Meta)) != nil {
+		t.Errorf("tags %v, want %v", tags, want)
 	}
 }
 

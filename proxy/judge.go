@@ -30,7 +30,7 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 		// A failure does not take the place of what stands in for it.
 		hd.reason = cache.StaleOnError
 	}
-	hd.born, hd.tags = j.born, tagsOf(j.target, hd.meta.Groups)
+	hd.born, hd.tags = j.born, tagsOf(j.target, &hd.meta)
 	hd.meta.Fields = j.route.Compression.announce(hd.meta)
 	hd.variant = string(cache.AppendVariant(nil, hd.meta.Vary, j.fields))
 	return hd, j.makeHead(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))

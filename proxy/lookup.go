@@ -21,10 +21,13 @@ type keys struct {
 	primary  int    // length of the primary key
 	hash     uint64 // of the primary key: its place in the index and on the ring
 	resource uint64 // of what the key says of the URI alone: what an invalidation is about
+	path     int    // where the path is in bytes, behind what the key says of scheme and host
 }
 
 func (k *keys) build(r *Route, t target, fields wire.Fields) {
-	k.bytes = appendKey(append(k.bytes[:0], r.scope...), r.Key[:r.ofTarget], t, nil)
+	k.bytes = appendKey(append(k.bytes[:0], r.scope...), r.Key[:r.ofOrigin], t, nil)
+	k.path = len(k.bytes)
+	k.bytes = appendKey(k.bytes, r.Key[r.ofOrigin:r.ofTarget], t, nil)
 	k.resource = xxhash.Sum64(k.bytes)
 	k.hash = k.resource
 	if ofFields := r.Key[r.ofTarget:]; len(ofFields) > 0 {
@@ -32,6 +35,16 @@ func (k *keys) build(r *Route, t target, fields wire.Fields) {
 		k.hash = xxhash.Sum64(k.bytes)
 	}
 	k.primary = len(k.bytes)
+}
+
+// origin is the hash of what the key says before the path.
+func (k *keys) origin() uint64 { return xxhash.Sum64(k.bytes[:k.path]) }
+
+// pathText is the path in the key.
+func (k *keys) pathText() string {
+	n, width := binary.Uvarint(k.bytes[k.path:])
+	from := k.path + width
+	return view(k.bytes[from : from+int(n)])
 }
 
 // clone returns a copy that shares no memory with k.
@@ -87,37 +100,27 @@ func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cach
 		why = cache.VaryMiss
 	}
 	e, ok := h.store.Get(view(k.storeName()))
-	switch {
-	case !ok || e.variant != view(k.variant()):
+	if !ok || e.variant != view(k.variant()) {
 		return nil, why
-	case !h.isValid(e):
-		return nil, cache.Invalidated
+	}
+	if settled := h.struck.Settled(); settled != e.checked.Load() {
+		last := h.struck.last(k, e.tags)
+		if e.Epoch < last.Nothing {
+			return nil, cache.Invalidated
+		}
+		if e.Epoch < last.Stale {
+			e.expire(time.Unix(0, int64(last.Stale)), now)
+		}
+		e.checked.Store(settled)
 	}
 	return e, cache.None
 }
 
-// isValid reports whether neither the entry's resource nor one of its groups
-// was invalidated since the fill that made it began.
-func (h *Handler) isValid(e *entry) bool {
-	return h.isCurrent(e.resource, e.tags, e.Epoch)
-}
-
-// isCurrent reports whether neither a resource nor any of the tags was struck
-// since the tick born.
-func (h *Handler) isCurrent(resource uint64, tags []uint64, born uint64) bool {
-	for _, tag := range tags {
-		if !h.epochs.Valid(tag, born) {
-			return false
-		}
-	}
-	return h.epochs.Valid(resource, born)
-}
-
-// isOutdated reports whether a group of a fill's response was invalidated since
-// the fill began, perhaps before a request that came at that tick. Its resource
-// is in the name of the flight.
+// isOutdated reports whether something that a fill's response is tagged with was
+// struck since the fill began, perhaps before a request that came at that tick.
+// What its key says is in the name of the flight.
 func (h *Handler) isOutdated(hd *head, came uint64) bool {
-	return came != hd.born && slices.ContainsFunc(hd.tags, func(tag uint64) bool { return !h.epochs.Valid(tag, hd.born) })
+	return came != hd.born && slices.ContainsFunc(hd.tags, func(tag uint64) bool { return hd.born < h.struck.Last(tag).Latest() })
 }
 
 // rememberVary notes by which fields a key's variants are told apart, or that

@@ -84,7 +84,7 @@ func (c *call) fails(resp *upstream.Response, requested time.Time) bool {
 
 // passHead makes the head of the answer from that of the upstream.
 func (c *call) passHead(resp *upstream.Response) error {
-	fields := wire.EndToEnd(make(wire.Fields, 0, len(resp.Fields)+1), resp.Fields)
+	fields := wire.EndToEnd(make(wire.Fields, 0, len(resp.Fields)+1), c.route.Policy.TagFields.Strip(resp.Fields))
 	if !fields.Has("Date") { // RFC 9110, section 6.6.1
 		fields = append(fields, wire.Field{Name: "Date", Value: string(cache.AppendDate(nil, time.Now()))})
 	}

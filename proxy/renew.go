@@ -60,7 +60,7 @@ func (c *call) standsIn() bool {
 func (c *call) deliverStale(e *entry, st cache.Status) {
 	c.count.stale.Add(1)
 	age := e.Age(c.now)
-	st.HasTTL, st.TTL, st.Detail = true, e.Lifetime-age, cache.StaleOnError
+	st.HasTTL, st.TTL, st.Detail = true, e.object().Lifetime-age, cache.StaleOnError
 	c.deliverEntry(e, st, age)
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"sort"
 	"strings"
@@ -28,7 +29,7 @@ type Route struct {
 	Upgrade []string
 	// Cache says whether answers may be stored, reused and shared.
 	Cache bool
-	// Key lists what tells two requests to one upstream apart.
+	// Key lists what tells two requests to one upstream apart; the path is among it.
 	Key []KeyPart
 	// Query rewrites the query for the key and the upstream alike; nil: it stays
 	// as it is.
@@ -43,9 +44,15 @@ type Route struct {
 	RangeFill int64
 	// Compression says how stored answers are compressed; nil: not at all.
 	Compression *Compression
+	// PurgeFrom are the clients whose PURGE requests purge what is stored for their
+	// target; those of others get a 403. None: PURGE is a method like any other, and
+	// goes upstream.
+	PurgeFrom []netip.Prefix
 
 	scope    []byte // of the keys, set by New
-	ofTarget int    // how many parts of Key come before those of fields
+	ofOrigin int    // how many parts of Key come before the path
+	ofTarget int    // and before those of fields
+	purgers  trust
 	failures *failureLog
 }
 
@@ -59,13 +66,17 @@ func (r *Route) prepare() {
 		}
 	}
 	slices.SortStableFunc(r.Key, func(a, b KeyPart) int { return cmp.Compare(a.kind, b.kind) })
-	r.ofTarget = len(r.Key)
-	if i := slices.IndexFunc(r.Key, func(p KeyPart) bool { return p.kind >= keyHeader }); i >= 0 {
-		r.ofTarget = i
-	}
+	r.ofOrigin, r.ofTarget = r.partsBefore(keyPath), r.partsBefore(keyHeader)
 	r.scope = keyScope(r.Upstream.Stats().Name, r.Key)
+	r.purgers = newTrust(r.PurgeFrom)
 	r.failures = new(failureLog)
 	r.Policy.OwnCoding = r.Compression != nil
+}
+
+// partsBefore returns how many parts of the sorted Key come before a kind.
+func (r *Route) partsBefore(kind keyKind) int {
+	i, _ := slices.BinarySearchFunc(r.Key, kind, func(p KeyPart, kind keyKind) int { return cmp.Compare(p.kind, kind) })
+	return i
 }
 
 // routes is the route table, best match first.

@@ -34,6 +34,9 @@ type Options struct {
 	// Drain keeps new requests away from a server of an upstream, or no longer
 	// does. It says whether there is such a server.
 	Drain func(upstream, server string, on bool) bool
+	// Purge takes something out of the cache, here and in the fleet. It may take
+	// seconds; the error says why there is nothing of that name.
+	Purge func(proxy.Purge) (proxy.Purged, error)
 	// Ready says whether the proxy takes requests.
 	Ready func() bool
 	// Version is the program's.
@@ -48,6 +51,7 @@ type Options struct {
 //	/api/status  the state as JSON
 //	/api/drain   POST ?upstream=NAME&server=ID: new requests stay away from a server
 //	/api/restore POST ?upstream=NAME&server=ID: and come back
+//	/api/purge   POST JSON: take something out of the cache; see purgeRequest
 //
 // A page of another origin cannot have a browser post to it.
 func New(o Options) http.Handler {
@@ -67,16 +71,13 @@ func New(o Options) http.Handler {
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		// A write error means that the client has gone.
-		_ = enc.Encode(statusOf(o.State(), o.Version))
+		answer(w, http.StatusOK, statusOf(o.State(), o.Version))
 	})
 	mux.HandleFunc("POST /api/drain", o.drain(true))
 	mux.HandleFunc("POST /api/restore", o.drain(false))
+	mux.HandleFunc("POST /api/purge", o.purge)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, http.StatusOK, "Ringfence "+o.Version+"\n\n/healthz\n/readyz\n/metrics\n/api/status\n/api/drain\n/api/restore")
+		say(w, http.StatusOK, "Ringfence "+o.Version+"\n\n/healthz\n/readyz\n/metrics\n/api/status\n/api/drain\n/api/restore\n/api/purge")
 	})
 	return http.NewCrossOriginProtection().Handler(mux)
 }
@@ -91,6 +92,16 @@ func (o Options) drain(on bool) http.HandlerFunc {
 		what := map[bool]string{true: "drained", false: "restored"}[on]
 		say(w, http.StatusOK, fmt.Sprintf("server %s of upstream %s is %s", server, upstream, what))
 	}
+}
+
+// answer writes JSON for programs and for people.
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	// A write error means that the client has gone.
+	_ = enc.Encode(v)
 }
 
 func say(w http.ResponseWriter, status int, text string) {

@@ -3,6 +3,8 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -35,6 +37,7 @@ func busy() State {
 			Index:   memory.IndexStats{Entries: 2, Limit: 64},
 			Tunnels: proxy.TunnelStats{Open: 2, Total: 8, Ended: [proxy.TunnelEnds]uint64{3, 2, 1, 0}, Refused: 4,
 				FromClients: 100, FromServers: 200},
+			Purges: [proxy.PurgeKinds]proxy.PurgeStats{proxy.PurgeTag: {Hard: 5, Soft: 6}},
 		},
 		Upstreams: []upstream.Stats{{Name: "app", Panics: 1, Servers: []upstream.ServerStats{
 			{
@@ -53,8 +56,9 @@ func busy() State {
 
 func ask(t *testing.T, o Options, method, path string) *httptest.ResponseRecorder {
 	t.Helper()
+	path, body, _ := strings.Cut(path, " ")
 	w := httptest.NewRecorder()
-	New(o).ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	New(o).ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
 	return w
 }
 
@@ -62,6 +66,15 @@ func options(ready bool) Options {
 	return Options{
 		State: busy, Ready: func() bool { return ready }, Version: "1.2.3",
 		Drain: func(upstream, server string, _ bool) bool { return upstream == "app" && server == "a" },
+		Purge: func(p proxy.Purge) (proxy.Purged, error) {
+			switch fmt.Sprint(p.Names) {
+			case "[http://none/]":
+				return proxy.Purged{}, errors.New("no route")
+			case "[lost]":
+				return proxy.Purged{Instances: 3, Unconfirmed: errors.New("1 of 3")}, nil
+			}
+			return proxy.Purged{Instances: 2}, nil
+		},
 	}
 }
 
@@ -83,6 +96,7 @@ func TestPaths(t *testing.T) {
 		{"POST", "/api/restore?upstream=app&server=a", true, 200, "server a of upstream app is restored"},
 		{"POST", "/api/drain?upstream=app&server=c", true, 404, `no server "c"`},
 		{"GET", "/api/drain?upstream=app&server=a", true, 405, ""},
+		{"GET", "/api/purge", true, 405, ""},
 	} {
 		w := ask(t, options(tt.ready), tt.method, tt.path)
 		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.says) {
@@ -91,11 +105,50 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-func TestOtherOriginsCannotDrain(t *testing.T) {
-	w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/api/drain?upstream=app&server=a", nil)
-	r.Header.Set("Origin", "https://other.example")
-	if New(options(true)).ServeHTTP(w, r); w.Code != http.StatusForbidden {
-		t.Errorf("%d %q", w.Code, w.Body)
+// What POST /api/purge takes, and what it answers: one line each.
+func TestPurge(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"url": "http://x/a"}`:          `200 {"acknowledged":true,"instances":2,"names":["http://x/a"],"purged":"url","soft":false}`,
+		`{"tag": "a", "soft": true}`:     `200 {"acknowledged":true,"instances":2,"names":["a"],"purged":"tag","soft":true}`,
+		`{"tags": ["a", "b"]}`:           `200 {"acknowledged":true,"instances":2,"names":["a","b"],"purged":"tag","soft":false}`,
+		`{"prefix": "http://x/"}`:        `200 {"acknowledged":true,"instances":2,"names":["http://x/"],"purged":"prefix","soft":false}`,
+		`{"key": "0123456789abcdef"}`:    `200 {"acknowledged":true,"instances":2,"names":["0123456789abcdef"],"purged":"key","soft":false}`,
+		`{"everything": true}`:           `200 {"acknowledged":true,"instances":2,"purged":"everything","soft":false}`,
+		`{"tag": "lost"}`:                `202 {"acknowledged":false,"error":"1 of 3","instances":3,"names":["lost"],"purged":"tag","soft":false}`,
+		`{"url": "http://none/"}`:        `400 no route`,
+		``:                               `400 want JSON`,
+		`{}`:                             `400 want JSON`,
+		`{"everything": false}`:          `400 want JSON`,
+		`{"soft": true}`:                 `400 want JSON`,
+		`{"tags": []}`:                   `400 want JSON`,
+		`{"url": "a", "tag": "b"}`:       `400 want JSON`,
+		`{"tag": "a", "tags": ["b"]}`:    `400 want JSON`,
+		`{"ulr": "a"}`:                   `400 want JSON`,
+		`{"tag": 1}`:                     `400 want JSON`,
+		`{"tag": "a"} {"everything": 1}`: `400 want JSON`,
+		`["a"]`:                          `400 want JSON`,
+		`{"tag": "` + strings.Repeat("a", maxPurgeBody) + `"}`: `400 want JSON`,
+	} {
+		w := ask(t, options(true), "POST", "/api/purge "+body)
+		text := w.Body.String()
+		var v any
+		if json.Unmarshal([]byte(text), &v) == nil {
+			b, _ := json.Marshal(v)
+			text = string(b)
+		}
+		if got := fmt.Sprintf("%d %s", w.Code, text); !strings.HasPrefix(got, want) || w.Code != 400 && got != want {
+			t.Errorf("%.60s: %s\nwant %s", body, got, want)
+		}
+	}
+}
+
+func TestOtherOriginsCannotAct(t *testing.T) {
+	for _, path := range []string{"/api/drain?upstream=app&server=a", "/api/purge"} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", path, strings.NewReader(`{"everything": true}`))
+		r.Header.Set("Origin", "https://other.example")
+		if New(options(true)).ServeHTTP(w, r); w.Code != http.StatusForbidden {
+			t.Errorf("%s: %d %q", path, w.Code, w.Body)
+		}
 	}
 }
 
@@ -153,6 +206,8 @@ func TestMetrics(t *testing.T) {
 		`ringfence_requests_in_flight 3`, `ringfence_fills_unstored_total{reason="private"} 6`,
 		`ringfence_tunnels 2`, `ringfence_tunnels_opened_total 8`, `ringfence_tunnels_ended_total{reason="broken"} 2`,
 		`ringfence_tunnels_refused_total 4`, `ringfence_tunnel_bytes_total{from="server"} 200`,
+		`ringfence_purges_total{kind="tag",mode="hard"} 5`, `ringfence_purges_total{kind="tag",mode="soft"} 6`,
+		`ringfence_purges_total{kind="everything",mode="hard"} 0`,
 		`ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
 		`ringfence_client_connections_total 50`, `ringfence_client_connections_rejected_total{reason="client"} 3`,
 		`ringfence_client_http2_connections 2`, `ringfence_client_http2_connections_total 8`, `ringfence_client_http2_connections_abusive_total 1`,

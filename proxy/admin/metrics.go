@@ -27,6 +27,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.flights(st)
 	m.memory(st)
 	m.tunnels(st)
+	m.purges(st)
 	m.fleet(st)
 	m.upstreams(st)
 }
@@ -140,6 +141,15 @@ func (m metrics) tunnels(st State) {
 	const help = "Bytes that went through tunnels, by who sent them."
 	m.counter("tunnel_bytes_total", help, t.FromClients, label{"from", "client"})
 	m.counter("tunnel_bytes_total", help, t.FromServers, label{"from", "server"})
+}
+
+func (m metrics) purges(st State) {
+	const help = "Purges that this instance was asked for, by what they named, and whether they left it stale (soft) or nothing of it (hard)."
+	for k, n := range st.Proxy.Purges {
+		kind := label{"kind", proxy.PurgeKind(k).String()}
+		m.counter("purges_total", help, n.Hard, kind, label{"mode", "hard"})
+		m.counter("purges_total", help, n.Soft, kind, label{"mode", "soft"})
+	}
 }
 
 func (m metrics) fleet(st State) {

@@ -171,7 +171,7 @@ func withPrivate(c control, d directive) control {
 // be read, without the field.
 func isVital(name string) bool {
 	for _, vital := range [...]string{
-		"Age", "Cache-Control", "CDN-Cache-Control", "Cache-Groups", "Date", "ETag", "Expires", "Last-Modified", "Vary",
+		"Age", "Cache-Control", "CDN-Cache-Control", "Cache-Groups", "Cache-Tag", "Surrogate-Key", "Date", "ETag", "Expires", "Last-Modified", "Vary",
 		"Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Location", "Transfer-Encoding",
 	} {
 		if wire.EqualFold(name, vital) {

@@ -64,6 +64,9 @@ type Meta struct {
 	// Groups are those to which the response belongs (RFC 9875, section 2),
 	// sorted, each once. They share no memory with the fields.
 	Groups []string
+	// Tags are those that the fields of Policy.TagFields give the response, sorted,
+	// each once.
+	Tags []string
 	// Withheld are the field lines that private="names" keeps from everybody
 	// but the requester (RFC 9111, section 5.2.2.7), and which Fields lacks. The
 	// caller adds them to the answer to the request that fetched the response,
@@ -115,7 +118,7 @@ func assess(p *Policy, rq Request, status int, fields wire.Fields, requestTime, 
 	m.InitialAge = initialAge(fields, m.Date, requestTime, responseTime)
 	m.NoCache = c.noCache || c.withheld != nil
 	m.MustRevalidate = c.mustRevalidate
-	m.Groups = readGroups(fields, "Cache-Groups")
+	m.Groups, m.Tags = readGroups(fields, "Cache-Groups"), p.TagFields.read(m.Fields)
 	m.StaleWhileRevalidate, m.StaleOnError = staleWindows(p, &c)
 	m.Lifetime, m.Explicit = explicitLifetime(&c, fields, m.Date, responseTime)
 	known := m.Explicit
@@ -143,7 +146,7 @@ func assess(p *Policy, rq Request, status int, fields wire.Fields, requestTime, 
 	case rq.traits&authorized != 0 && !c.allowsAuthorized():
 		why = Authorization
 	case why != None:
-	case len(m.Groups) > p.maxTags():
+	case len(m.Groups)+len(m.Tags) > p.maxTags():
 		why = TooManyTags
 	case !mayKeepCookies(p, &c, &m):
 		why = SetCookie

@@ -29,16 +29,25 @@ type Object struct {
 func (o *Object) Size() int64 {
 	n := int(unsafe.Sizeof(*o)) + len(o.Key) + cap(o.Body)
 	n += cap(o.Fields)*int(unsafe.Sizeof(wire.Field{})) + cap(o.Vary)*int(unsafe.Sizeof(""))
-	n += cap(o.Groups) * int(unsafe.Sizeof(""))
+	n += (cap(o.Groups) + cap(o.Tags)) * int(unsafe.Sizeof(""))
 	for _, f := range o.Fields {
 		n += len(f.Name) + len(f.Value)
 	}
-	for _, names := range [...][]string{o.Vary, o.Groups} {
+	for _, names := range [...][]string{o.Vary, o.Groups} { // Tags are parts of fields
 		for _, name := range names {
 			n += len(name)
 		}
 	}
 	return int64(n)
+}
+
+// Expired returns o as if it had been fresh up to an age, and no longer if it was
+// not fresh for so long: its stale windows (RFC 5861) begin there. o does not
+// change.
+func Expired(o *Object, age time.Duration) *Object {
+	e := *o
+	e.Lifetime = min(e.Lifetime, max(age, 0))
+	return &e
 }
 
 // Conditions returns the field lines that ask the upstream whether a response

@@ -37,7 +37,9 @@ type Policy struct {
 	// OwnCoding: the route chooses the content coding itself and asks for none,
 	// so that Accept-Encoding selects no response that has none.
 	OwnCoding bool
-	// MaxTags is to how many groups a stored response may belong; one with more
+	// TagFields are the fields whose tags count among Meta.Tags.
+	TagFields TagFields
+	// MaxTags is how many groups and tags a stored response may have; one with more
 	// is not stored. Less than 32 counts as 32, which RFC 9875, section 2,
 	// requires.
 	MaxTags int

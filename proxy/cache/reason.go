@@ -88,7 +88,7 @@ const (
 	VaryStar
 	// VaryTooLong: the Vary list is longer than 1024 bytes.
 	VaryTooLong
-	// TooManyTags: the response belongs to more groups than the policy allows.
+	// TooManyTags: the response has more groups and tags than the policy allows.
 	TooManyTags
 	// VaryChanged: a 304 changed the Vary of the stored response, which no
 	// longer belongs under its key.

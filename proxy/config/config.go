@@ -179,9 +179,9 @@ type Cache struct {
 	// MaxVariants bounds the stored variants of one key (RFC 9111, section
 	// 4.1); the oldest gives way to a new one. Default 64.
 	MaxVariants int `yaml:"max_variants" default:"64" range:"1..4096"`
-	// MaxTags bounds the groups of one stored response (Cache-Groups, RFC 9875,
-	// of which 32 must be supported); a response with more is not stored.
-	// Default 64.
+	// MaxTags bounds the groups (Cache-Groups, RFC 9875, of which 32 must be
+	// supported) and tags (Route.TagsFrom) of one stored response, together; a
+	// response with more is not stored. Default 64.
 	MaxTags int `yaml:"max_tags" default:"64" range:"32..1024"`
 	// Shared is what a fleet of instances shares. Default nothing.
 	Shared Shared `yaml:"shared" optional:"true"`

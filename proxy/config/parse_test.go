@@ -56,6 +56,7 @@ func TestMinimalFile(t *testing.T) {
 	want.Upstreams = map[string]Upstream{"app": app}
 	want.Routes = []Route{{PathPrefix: "/", Upstream: "app", Upgrade: []string{"websocket"}, Cache: true,
 		CacheKey:     []KeyPart{{Kind: PartScheme}, {Kind: PartHost}, {Kind: PartPath}, {Kind: PartQuery}},
+		TagsFrom:     []TagField{TagsCacheTag, TagsSurrogateKey},
 		HeuristicMax: 24 * time.Hour, ServeStaleOnError: time.Hour, EarlyRefresh: true, SetCookie: SetCookieExplicit, RangeFillLimit: 1 << 20}}
 	if got := mustParse(t, minimalFile); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Route sends the requests for a host and path to an upstream. No two routes
 // have the same host and prefix.
@@ -33,6 +36,14 @@ type Route struct {
 	// upstream and are parts of the cache key; all others of their kind
 	// (wire.Unkeyed) are left out. No two are the same. Default none.
 	ForwardFields []string `yaml:"forward_fields" format:"unkeyed-field"`
+	// TagsFrom are the fields of answers whose tags a purge can name beside those of
+	// Cache-Groups; clients do not get them. Others are fields like any other. No
+	// two are the same. Default both; in a file [] is none.
+	TagsFrom []TagField `yaml:"tags_from" default:"Cache-Tag Surrogate-Key" oneof:"Cache-Tag Surrogate-Key"`
+	// PurgeFrom are the addresses and networks of the clients whose PURGE requests
+	// purge what is stored for their target; others are refused. Default none, and
+	// then PURGE goes upstream like any method.
+	PurgeFrom []netip.Prefix `yaml:"purge_from"`
 	// DefaultTTL is how long an answer is fresh that says nothing about it and
 	// has no Last-Modified to guess from; 0, in a file off, stores no such
 	// answer. Default off.
@@ -69,6 +80,15 @@ type Route struct {
 	// Compress says what is compressed when it is stored. Default nothing.
 	Compress Compress `yaml:"compress" optional:"true"`
 }
+
+// TagField is a field that tags an answer for those who purge it.
+type TagField string
+
+// The fields of tags: between commas, and between spaces.
+const (
+	TagsCacheTag     TagField = "Cache-Tag"
+	TagsSurrogateKey TagField = "Surrogate-Key"
+)
 
 // PartKind is a kind of cache key part.
 type PartKind string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ const fullRoute = `  host: example.com
   upgrade: [WebSocket, x-Chat]
   cache_key: [path, query]
   forward_fields: [X-HTTP-Method-Override, x-forwarded-prefix]
+  tags_from: [Surrogate-Key]
+  purge_from: [10.0.0.0/8, '::1']
   default_ttl: 1ms
   heuristic_max: off
   negative_ttl: {404: 10s, 5xx: 1s, 301: 8760h, 599: 1ms, '4xx': 2s, 3xx: 3s}
@@ -34,7 +37,8 @@ const fullRoute = `  host: example.com
 func TestFullRoute(t *testing.T) {
 	want := Route{
 		Host: "example.com", PathPrefix: "/a", Upstream: "app", Upgrade: []string{"websocket", "x-chat"}, Cache: true, CacheKey: []KeyPart{{Kind: PartPath}, {Kind: PartQuery}},
-		ForwardFields: []string{"X-Http-Method-Override", "X-Forwarded-Prefix"}, DefaultTTL: time.Millisecond,
+		ForwardFields: []string{"X-Http-Method-Override", "X-Forwarded-Prefix"}, TagsFrom: []TagField{TagsSurrogateKey},
+		PurgeFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, DefaultTTL: time.Millisecond,
 		NegativeTTL: map[int]time.Duration{404: 10 * time.Second, 301: 8760 * time.Hour, 599: time.Millisecond,
 			3: 3 * time.Second, 4: 2 * time.Second, 5: time.Second},
 		SetCookie: SetCookieStrip,
@@ -92,6 +96,12 @@ f:4:45: routes[0].forward_fields[2]: want the name of a field such as X-HTTP-Met
 f:4:53: routes[0].forward_fields[3]: want the name of a field such as X-HTTP-Method-Override, got "a b"
 f:4:60: routes[0].forward_fields[4]: host is written by the proxy itself; remove it
 f:4:74: routes[0].forward_fields[6]: X-Host is in the list already; remove one of them`},
+	{routeOf("  tags_from: [Cache-Tag, cache-tag, Edge-Cache-Tag, Cache-Tag]\n  purge_from: [10.0.0.1, 10.0.0.1/32, localhost]\n"),
+		`f:4:26: routes[0].tags_from[1]: want Cache-Tag or Surrogate-Key, got "cache-tag"
+f:4:37: routes[0].tags_from[2]: want Cache-Tag or Surrogate-Key, got "Edge-Cache-Tag"
+f:4:53: routes[0].tags_from[3]: Cache-Tag is in the list already; remove one of them
+f:5:26: routes[0].purge_from[1]: 10.0.0.1/32 is in the list already; remove one of them
+f:5:39: routes[0].purge_from[2]: want an address or a network such as 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32, got "localhost"`},
 	{routeOf("  cache_key: [path, header:x-host, header:X-Original-URL, header:Via, header:X_Host, header:Host_]\n  forward_fields: [X-Host]\n"),
 		`f:4:36: routes[0].cache_key[2]: the upstream does not get a client's X-Original-Url, so it tells no answers apart; write it in forward_fields instead
 f:4:59: routes[0].cache_key[3]: the upstream does not get a client's Via, so it tells no answers apart; remove it

@@ -25,6 +25,8 @@ func validateRoutes(d *decoder, c Config) {
 		validateDistinct(d, path+".upgrade", r.Upgrade)
 		inKey := validateKey(d, path+".cache_key", r)
 		validateDistinct(d, path+".forward_fields", r.ForwardFields)
+		validateDistinct(d, path+".tags_from", r.TagsFrom)
+		validateDistinct(d, path+".purge_from", r.PurgeFrom)
 		validateCaching(d, path, r, c.Cache)
 		validateQuery(d, path+".query", r, inKey)
 		validateCompress(d, path+".compress", r.Compress, c.Cache)

@@ -13,7 +13,7 @@ func routeOf(r config.Route, cfg config.Config, pools map[string]*upstream.Pool)
 	route := proxy.Route{
 		Host: r.Host, PathPrefix: r.PathPrefix, Upstream: pools[r.Upstream], Upgrade: r.Upgrade, Cache: r.Cache,
 		RangeFill: int64(r.RangeFillLimit), Policy: policyOf(r, limits), Compression: compressionOf(r.Compress),
-		ForwardFields: r.ForwardFields,
+		ForwardFields: r.ForwardFields, PurgeFrom: r.PurgeFrom,
 	}
 	for _, part := range r.CacheKey {
 		p, err := proxy.ParseKeyPart(part.String())
@@ -54,6 +54,9 @@ func policyOf(r config.Route, limits config.Cache) cache.Policy {
 	case config.SetCookieBypass:
 		p.SetCookie = cache.SetCookieBypass
 	}
+	for _, f := range r.TagsFrom {
+		p.TagFields |= tagFieldOf(f)
+	}
 	for _, d := range r.IgnoreRequestDirectives {
 		p.Ignore |= directiveOf(d)
 	}
@@ -70,6 +73,16 @@ func compressionOf(c config.Compress) *proxy.Compression {
 		z.Codings = append(z.Codings, codingOf(coding))
 	}
 	return z
+}
+
+func tagFieldOf(f config.TagField) cache.TagFields {
+	switch f {
+	case config.TagsCacheTag:
+		return cache.CacheTag
+	case config.TagsSurrogateKey:
+		return cache.SurrogateKey
+	}
+	return 0
 }
 
 func directiveOf(d config.RequestDirective) cache.RequestDirectives {

@@ -67,7 +67,7 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	s.front.NextProto("h2", s.h2.Serve)
 	if cfg.Admin.Listen != "" {
 		s.admin = &http.Server{
-			Handler:           admin.New(admin.Options{State: s.state, Ready: s.ready.Load, Version: version, Drain: s.drainServer}),
+			Handler:           admin.New(admin.Options{State: s.state, Ready: s.ready.Load, Version: version, Drain: s.drainServer, Purge: s.handler.Purge}),
 			ReadHeaderTimeout: 10 * time.Second,
 			ReadTimeout:       30 * time.Second,
 			WriteTimeout:      60 * time.Second,

@@ -124,7 +124,7 @@ func judgeLine(method, target string, maxTarget int) *Refusal {
 		return refuse(501, "the method is too long")
 	case len(target) > maxTarget:
 		return refuse(414, "the request target is too long")
-	case target == "" || !isTargetText(target):
+	case target == "" || !IsTargetText(target):
 		return refuse(400, "the request target holds bytes that it cannot hold")
 	}
 	return nil
@@ -160,9 +160,9 @@ func isVersion(s string) bool {
 	return len(s) == 8 && s[:5] == "HTTP/" && digit(s[5]) && s[6] == '.' && digit(s[7])
 }
 
-// isTargetText reports whether s has neither spaces, control bytes, bytes beyond
-// ASCII nor a fragment (RFC 9112, section 3.2).
-func isTargetText(s string) bool {
+// IsTargetText reports whether s has neither spaces, control bytes, bytes beyond
+// ASCII nor a fragment, which no request target has (RFC 9112, section 3.2).
+func IsTargetText(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
 			return false

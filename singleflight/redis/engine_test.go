@@ -126,7 +126,7 @@ func TestCluster(t *testing.T) {
 			t.Errorf("nothing on shard %d", i)
 		}
 	}
-	if err := all[0].e.Invalidate(t.Context(), []string{"a"}); err != nil || all[1].tier.tags["a"] == 0 {
+	if _, err := all[0].e.Invalidate(t.Context(), []string{"a"}); err != nil || all[1].tier.tags["a"] == 0 {
 		t.Errorf("invalidation: %v", err)
 	}
 }

@@ -31,7 +31,7 @@ func TestInvalidate(t *testing.T) {
 		go func() { slow <- all[0].get("after"+old, tagged(old, 0, 400*time.Millisecond)) }()
 		pauseFor(100 * time.Millisecond)
 		began := time.Now()
-		if err := all[1].e.Invalidate(ctx, tags); err != nil {
+		if _, err := all[1].e.Invalidate(ctx, tags); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(began); took > time.Second {
@@ -61,7 +61,7 @@ func TestInvalidate(t *testing.T) {
 	}
 	// What has none of the tags stays.
 	all[0].get("other", give(plain, singleflight.Store, 0, 0, []byte("kept")))
-	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil {
+	if _, err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil {
 		t.Fatal(err)
 	}
 	if r := all[1].get("other", tagged("?", 0, 0)); string(r.body) != "kept" {
@@ -83,7 +83,7 @@ func TestConfirmation(t *testing.T) {
 	s := startServer(t)
 	all := fleet(t, 2, Options{}, s)
 	ctx := context.Background()
-	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(s.began) < instanceTTL {
+	if _, err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(s.began) < instanceTTL {
 		t.Errorf("on a new line: %v after %v", err, time.Since(s.began))
 	}
 	keys := all[1].e.nodes[0].line.keys
@@ -99,27 +99,27 @@ func TestConfirmation(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil {
+	if _, err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil {
 		t.Fatal(err)
 	}
 	beat(time.Minute)
 	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
-	if err := all[0].e.Invalidate(short, []string{"a"}); !errors.Is(err, ErrNotConfirmed) || !strings.Contains(err.Error(), "1 of 3") {
+	if _, err := all[0].e.Invalidate(short, []string{"a"}); !errors.Is(err, ErrNotConfirmed) || !strings.Contains(err.Error(), "1 of 3") {
 		t.Errorf("with a deaf instance: %v", err)
 	}
 	beat(300 * time.Millisecond)
 	began := time.Now()
-	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(began) < 100*time.Millisecond {
+	if _, err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(began) < 100*time.Millisecond {
 		t.Errorf("with one that is gone: %v after %v", err, time.Since(began))
 	}
 	all[1].closeNow()
 	began = time.Now()
-	if err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(began) > time.Second {
+	if _, err := all[0].e.Invalidate(ctx, []string{"a"}); err != nil || time.Since(began) > time.Second {
 		t.Errorf("with one that said good-bye: %v after %v", err, time.Since(began))
 	}
 	s.kill()
-	if err := all[0].e.Invalidate(ctx, []string{"a"}); err == nil {
+	if _, err := all[0].e.Invalidate(ctx, []string{"a"}); err == nil {
 		t.Error("confirmed without an engine")
 	}
 }
@@ -255,14 +255,14 @@ func TestLostInvalidation(t *testing.T) {
 	s.old(all[0])
 	ctx := context.Background()
 	for _, tag := range []string{"a", "lost"} {
-		if err := all[0].e.Invalidate(ctx, []string{tag}); err != nil {
+		if _, err := all[0].e.Invalidate(ctx, []string{tag}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	keys := all[0].e.nodes[0].line.keys
 	s.must("HSET", keys[1], "at", "1")
 	s.must("XDEL", keys[0], "2-0")
-	if err := all[1].e.Invalidate(ctx, []string{"next"}); err != nil {
+	if _, err := all[1].e.Invalidate(ctx, []string{"next"}); err != nil {
 		t.Fatal(err)
 	}
 	for i, in := range all {

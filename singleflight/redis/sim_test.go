@@ -291,7 +291,7 @@ func (w *world) purge(at time.Duration, by int, key string) {
 	w.mu.Unlock()
 	in := w.instances[by]
 	in.tier.Apply([]string{key, otherKey(key)})
-	if err := in.e.Invalidate(context.Background(), []string{key, otherKey(key)}); err != nil {
+	if _, err := in.e.Invalidate(context.Background(), []string{key, otherKey(key)}); err != nil {
 		return
 	}
 	w.d.mu.Lock()

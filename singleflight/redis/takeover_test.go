@@ -101,7 +101,7 @@ func TestLateComer(t *testing.T) {
 	all[0].get("k", fill)
 	eventually(t, 5*time.Second, "all is written", func() bool { return all[0].e.Stats().Leading == 0 })
 	s.old(all[0])
-	if err := all[0].e.Invalidate(t.Context(), []string{"k"}); err != nil {
+	if _, err := all[0].e.Invalidate(t.Context(), []string{"k"}); err != nil {
 		t.Fatal(err)
 	}
 	late := join(t, all[0].e.o, singleflight.Options[*page]{}).connect()
