@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -91,6 +92,7 @@ type hit struct {
 	before func(*Handler)
 	// trusted is where a proxy in front may be; "" for none.
 	trusted string
+	logged  bool   // in an access log
 	want    string // the beginning of the answer, and words of its head
 }
 
@@ -114,6 +116,9 @@ func hits() []hit {
 			want: "HTTP/1.1 200 OK|; hit"},
 		{name: "Forwarded", answers: plain, trusted: "127.0.0.0/8", fields: "Forwarded: for=192.0.2.1;host=a;proto=http\r\n",
 			want: "HTTP/1.1 200 OK|; hit"},
+		{name: "logged", answers: plain, logged: true, want: "HTTP/1.1 200 OK|; hit"},
+		{name: "logged behind a proxy", answers: plain, logged: true, trusted: "127.0.0.0/8",
+			fields: "X-Forwarded-For: 192.0.2.1\r\nX-Request-Id: 7\r\n", want: "HTTP/1.1 200 OK|; hit"},
 		{name: "HEAD", method: "HEAD", answers: plain, want: "HTTP/1.1 200 OK|; hit"},
 		{name: "not modified", fields: "If-None-Match: \"1\"\r\n", answers: plain, want: "HTTP/1.1 304 Not Modified|; hit"},
 		{name: "range", fields: "Range: bytes=100-199\r\n", answers: plain, want: "HTTP/1.1 206 Partial Content|; hit"},
@@ -165,6 +170,9 @@ func (x hit) server(tb testing.TB, size int) server {
 		o.RequestID = "X-Request-Id"
 		if x.trusted != "" {
 			o.TrustedProxies = prefixes(x.trusted)
+		}
+		if x.logged {
+			o.AccessLog = newAccessLog(tb, os.DevNull)
 		}
 		if x.change != nil {
 			x.change(&o.Routes[0])

@@ -22,7 +22,9 @@ type call struct {
 	conn  edge.Client
 	req   *edge.Request
 	count *stripe
-	now   time.Time
+	// record is nil without an access log.
+	record *record
+	now    time.Time
 
 	fields wire.Fields // as received, without what a Connection line nominates
 	method string
@@ -58,6 +60,9 @@ func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
 	c.now = c.req.Time
 	c.count = &h.counts[ctx.ConnID()%stripes]
 	c.count.inFlight.Add(1)
+	if h.opts.AccessLog != nil {
+		c.openRecord()
+	}
 }
 
 // release closes where the answer's body was to come from.

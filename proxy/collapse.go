@@ -20,6 +20,7 @@ func (c *call) collapse(why cache.Reason, l look) {
 	j := c.newJob(c.found)
 	early := c.openInterim()
 	j.req.Interim = early.forward
+	joined := time.Now()
 	r, err := c.h.flights.Join(j.flight, j.fill)
 	switch {
 	case errors.Is(err, singleflight.ErrTooManyReaders), errors.Is(err, singleflight.ErrTooManyFlights):
@@ -34,6 +35,7 @@ func (c *call) collapse(why cache.Reason, l look) {
 	c.src = flightBody{r}
 	hd, outcome, err := c.wait(r)
 	early.end()
+	c.record.flew(joined, r.Leader(), hd, err)
 	c.now = time.Now()
 	switch {
 	case err != nil && c.isGone():
@@ -167,6 +169,7 @@ func (c *call) deliverFill(r *singleflight.Reader[*head], hd *head, st cache.Sta
 	}
 	st.HasTTL, st.TTL = hd.reason == cache.None, hd.meta.Lifetime-age
 	c.putStatus(st)
+	c.record.aged(age)
 	return true
 }
 

@@ -22,6 +22,7 @@ func (c *call) deliverEntry(e *entry, st cache.Status, age time.Duration) {
 	c.text = strconv.AppendInt(c.text[:0], int64(age/time.Second), 10)
 	c.ctx.Response.Header.AddBytesV("Age", c.text)
 	c.putStatus(st)
+	c.record.aged(age)
 }
 
 // putAnswer sends a whole body, or what of it answers the request. The head of

@@ -45,6 +45,10 @@ type head struct {
 	// whole is for those who want parts of the body in another order than it
 	// comes, or do not know yet which ones there are.
 	whole *whole
+	// server is the id of who answered, after this many attempts; "" and 0 where it
+	// was another instance's fill.
+	server   string
+	attempts int
 }
 
 // whole is a complete body in one piece, or nil where there is none, once ended
@@ -81,6 +85,9 @@ type job struct {
 	ranged  bool                    // it is done for a range of the whole
 	renewal bool                    // nobody waits for it
 	blank   fasthttp.ResponseHeader // an empty header of the server's kind
+	// server has answered last, after this many attempts in all.
+	server   string
+	attempts int
 }
 
 // newJob copies from the call what outlives it.
@@ -169,7 +176,10 @@ func (j *job) fetch(ctx context.Context, found *entry) (resp *upstream.Response,
 		req.Fields = append(req.Fields, cache.Conditions(found.Meta)...)
 	}
 	requested = time.Now()
-	resp, err = j.h.do(ctx, j.route.Upstream, &req)
+	if resp, err = j.h.do(ctx, j.route.Upstream, &req); err == nil {
+		j.server = resp.Server
+		j.attempts += resp.Attempts
+	}
 	return resp, requested, err
 }
 
@@ -248,7 +258,10 @@ func (j *job) confirm(ctx context.Context, w *singleflight.Writer[*head], resp *
 		return false, nil
 	}
 	fresh.Epoch = j.born // it was asked about after the fill began
-	hd := &head{reason: why, withheld: fresh.Withheld, born: j.born, tags: tagsOf(j.target, &fresh.Meta)}
+	hd := &head{
+		reason: why, withheld: fresh.Withheld, born: j.born, tags: tagsOf(j.target, &fresh.Meta),
+		server: j.server, attempts: j.attempts,
+	}
 	if hd.entry, err = j.entry(fresh, j.found); err != nil {
 		return true, err
 	}

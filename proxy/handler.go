@@ -16,13 +16,14 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"ringfence/proxy/accesslog"
 	"ringfence/proxy/cache/memory"
 	"ringfence/singleflight"
 	"ringfence/singleflight/redis"
 )
 
 // Options describe a handler. All of them are required, but for TrustedProxies,
-// RequestID, Shared and Log.
+// RequestID, Shared, AccessLog and Log.
 type Options struct {
 	Routes []Route
 	// Memory bounds the bytes of stored objects; MaxObject the body of one.
@@ -65,6 +66,9 @@ type Options struct {
 	// Shared describes the engine that the instances of a fleet share; nil for an
 	// instance by itself. Its Tier, OnNode and PrivateMemory are set by New.
 	Shared *redis.Options
+	// AccessLog is told of each request that was answered; its owner starts and
+	// closes it. Default: there is none.
+	AccessLog *accesslog.Log
 	// Log is told of failures. Default: nothing is logged.
 	Log *slog.Logger
 }
@@ -85,6 +89,7 @@ type Handler struct {
 	calls   sync.Pool // *call
 	copies  sync.Pool // *[]byte of copyBuffer bytes
 	heads   sync.Pool // *headMaker
+	records sync.Pool // *record
 
 	encoders chan *encoder // those that are free
 
@@ -137,6 +142,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h.calls.New = func() any { return new(call) }
 	h.heads.New = func() any { return new(headMaker) }
+	h.records.New = func() any { return new(record) }
 	h.copies.New = func() any { b := make([]byte, copyBuffer); return &b }
 	return h, nil
 }
@@ -174,6 +180,7 @@ func (h *Handler) end(c *call) {
 	if h.draining.Load() {
 		c.ctx.Response.Header.SetConnectionClose()
 	}
+	c.record.answered(c)
 	c.reset()
 	h.calls.Put(c)
 }
@@ -204,6 +211,8 @@ type View struct {
 	Tunnels  TunnelStats
 	Purges   [PurgeKinds]PurgeStats
 	Fleet    *redis.Stats // nil for an instance by itself
+	// AccessLog is nil without one.
+	AccessLog *accesslog.Stats
 }
 
 // View returns the counters at this moment.
@@ -215,6 +224,10 @@ func (h *Handler) View() View {
 	if h.fleet != nil {
 		st := h.fleet.engine.Stats()
 		v.Fleet = &st
+	}
+	if l := h.opts.AccessLog; l != nil {
+		st := l.Stats()
+		v.AccessLog = &st
 	}
 	return v
 }

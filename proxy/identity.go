@@ -168,11 +168,16 @@ func (c *call) readPeer() (scheme string) {
 // identify finds out for whom the request is, and what it is called. It comes
 // before a request is forwarded: a hit asks nobody.
 func (c *call) identify() {
-	if len(c.hops) == 0 {
-		c.hops, _ = c.h.trusted.walk(c.hops, peerOf(c.conn), c.fields)
-	}
+	c.findHops()
 	if name := c.h.opts.RequestID; name != "" && c.id == "" {
 		c.id = requestID(c.fields, name, c.peerTrusted)
+	}
+}
+
+// findHops finds out for whom the request is.
+func (c *call) findHops() {
+	if len(c.hops) == 0 {
+		c.hops, _ = c.h.trusted.walk(c.hops, peerOf(c.conn), c.fields)
 	}
 }
 
@@ -184,6 +189,6 @@ func (c *call) sender() sender {
 	}
 }
 
-// client is the address of who asks, as far as can be believed. identify comes
+// client is the address of who asks, as far as can be believed. findHops comes
 // before it.
 func (c *call) client() netip.Addr { return c.hops[len(c.hops)-1] }

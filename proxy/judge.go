@@ -12,7 +12,7 @@ import (
 
 // judge assesses a response at its head.
 func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*head, error) {
-	hd := &head{length: resp.Length, whole: &whole{ended: make(chan struct{})}}
+	hd := &head{length: resp.Length, whole: &whole{ended: make(chan struct{})}, server: j.server, attempts: j.attempts}
 	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, resp.Status, resp.Fields, requested, received)
 	hd.withheld = hd.meta.Withheld
 	if hd.reason == cache.None && j.variesByIdentity(hd.meta.Vary) {

@@ -30,6 +30,7 @@ func (c *call) pass(why cache.Reason) {
 	requested := time.Now()
 	resp, err := c.h.do(c.conn.Context(), c.route.Upstream, req)
 	early.end()
+	c.record.asked(requested, resp, err)
 	switch {
 	case err != nil && c.isGone():
 		c.sayNothing(why)

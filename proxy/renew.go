@@ -77,6 +77,7 @@ func (c *call) sayFailureOrStale(err error, why cache.Reason) {
 	c.release()
 	c.now = time.Now()
 	if c.servesOnError(c.found) {
+		c.record.failed(failureOf(err).kind)
 		c.deliverStale(c.found, cache.Status{Forward: why})
 		return
 	}

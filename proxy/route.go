@@ -54,6 +54,8 @@ type Route struct {
 	ofTarget int    // and before those of fields
 	purgers  trust
 	failures *failureLog
+	// name and pool are what the access log calls the route and its upstream.
+	name, pool string
 }
 
 // prepare sets what follows from the rest of the route.
@@ -67,7 +69,8 @@ func (r *Route) prepare() {
 	}
 	slices.SortStableFunc(r.Key, func(a, b KeyPart) int { return cmp.Compare(a.kind, b.kind) })
 	r.ofOrigin, r.ofTarget = r.partsBefore(keyPath), r.partsBefore(keyHeader)
-	r.scope = keyScope(r.Upstream.Stats().Name, r.Key)
+	r.pool, r.name = r.Upstream.Stats().Name, cmp.Or(r.Host, "*")+r.PathPrefix
+	r.scope = keyScope(r.pool, r.Key)
 	r.purgers = newTrust(r.PurgeFrom)
 	r.failures = new(failureLog)
 	r.Policy.OwnCoding = r.Compression != nil

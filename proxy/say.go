@@ -38,10 +38,8 @@ func (c *call) sayNothing(why cache.Reason) {
 // refuse answers a request that cannot be taken further.
 func (c *call) refuse(status int, why string) {
 	c.count.refused.Add(1)
+	c.record.refused(why)
 	c.say(status, "", why)
-	if status == 503 || status == 429 {
-		c.ctx.Response.Header.Set("Retry-After", "1")
-	}
 	if status != 404 {
 		c.ctx.Response.Header.SetConnectionClose()
 	}
@@ -100,6 +98,7 @@ func (c *call) say(status int, kind, text string) {
 		resp.Header.SetStatusCode(status)
 	}
 	resp.SetBodyString(text + "\n")
+	c.record.failed(kind)
 }
 
 // putID tells the client what its request was called on its way, if it was
@@ -131,6 +130,7 @@ func (c *call) putStatus(st cache.Status) {
 	} else {
 		c.count.forwarded[st.Forward].Add(1)
 	}
+	c.record.cached(st)
 	c.text = st.Append(c.text[:0], pseudonym)
 	c.ctx.Response.Header.AddBytesV("Cache-Status", c.text)
 }

@@ -18,6 +18,7 @@ type stream struct {
 	h      *Handler
 	count  *stripe
 	client edge.Client
+	record *record
 	length int64 // bytes, wire.Chunked, or wire.UntilClose
 	// waiting is what it was of the call.
 	waiting, closed bool
@@ -44,7 +45,7 @@ func (c *call) putStream(src io.ReadCloser, length, arrived int64) error {
 // stream sets the body of the answer, and its length in bytes or wire.Chunked.
 // It takes src over.
 func (c *call) stream(src io.ReadCloser, length int64) {
-	s := &stream{src: src, h: c.h, count: c.count, client: c.conn, length: length, waiting: c.waiting}
+	s := &stream{src: src, h: c.h, count: c.count, client: c.conn, record: c.record, length: length, waiting: c.waiting}
 	c.src, c.streaming = nil, true
 	resp := &c.ctx.Response
 	resp.ImmediateHeaderFlush = true
@@ -80,9 +81,11 @@ func (s *stream) WriteTo(w io.Writer) (n int64, err error) {
 		n, err = s.copy(w)
 	}
 	s.count.bytes.Add(uint64(n))
-	switch {
-	case s.length >= 0 && err == nil && n != s.length:
+	if s.length >= 0 && err == nil && n != s.length {
 		err = io.ErrUnexpectedEOF
+	}
+	s.record.sent(n, err)
+	switch {
 	case s.length == wire.UntilClose && err == nil:
 		n = 0 // the empty body that fasthttp knows of
 	case s.length == wire.UntilClose:

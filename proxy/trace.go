@@ -17,14 +17,14 @@ const maxID = 128
 func requestID(fields wire.Fields, name string, trusted bool) string {
 	if trusted {
 		if id := keptID(fields, name); id != "" {
-			return id
+			return strings.Clone(id)
 		}
 	}
 	return newID()
 }
 
-// keptID returns a copy of the id that the one line called name has: 1 to 128
-// visible ASCII characters. Without such a line it is "".
+// keptID returns the id that the one line called name has: 1 to 128 visible ASCII
+// characters. Without such a line it is "".
 func keptID(fields wire.Fields, name string) string {
 	i := fields.Index(name, 0)
 	if i < 0 || fields.Index(name, i+1) >= 0 || len(fields[i].Value) > maxID {
@@ -36,7 +36,7 @@ func keptID(fields wire.Fields, name string) string {
 			return ""
 		}
 	}
-	return strings.Clone(id)
+	return id
 }
 
 // newID makes an id of 128 random bits. It tells requests apart and proves

@@ -213,8 +213,8 @@ type sink interface {
 
 // relay moves what comes from src to dst until it ends, and passes the end on.
 // Where that is not possible the tunnel is broken.
-func (t *tunnel) relay(dst sink, src io.Reader, count *atomic.Uint64, large *sync.Pool) {
-	err := t.copy(dst, src, count, large)
+func (t *tunnel) relay(dst sink, src io.Reader, count *atomic.Uint64, large *sync.Pool) (moved int64) {
+	moved, err := t.copy(dst, src, count, large)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		// The latter is an end that TLS was not told of. What is tunnelled has
 		// its own way to say that it is complete.
@@ -223,11 +223,13 @@ func (t *tunnel) relay(dst sink, src io.Reader, count *atomic.Uint64, large *syn
 	if err != nil {
 		t.stop(TunnelBroken)
 	}
+	return moved
 }
 
-// copy moves bytes until an error, io.EOF among them. It borrows a large buffer
+// copy moves bytes until an error, io.EOF among them, and returns how many. It
+// borrows a large buffer
 // for as long as there is more than fits.
-func (t *tunnel) copy(dst io.Writer, src io.Reader, count *atomic.Uint64, large *sync.Pool) error {
+func (t *tunnel) copy(dst io.Writer, src io.Reader, count *atomic.Uint64, large *sync.Pool) (moved int64, err error) {
 	small := make([]byte, restBuffer)
 	var borrowed *[]byte
 	defer func() {
@@ -240,14 +242,15 @@ func (t *tunnel) copy(dst io.Writer, src io.Reader, count *atomic.Uint64, large 
 		if n > 0 {
 			t.moved.Store(int64(time.Since(t.began)))
 			if _, err := dst.Write(buf[:n]); err != nil {
-				return err
+				return moved, err
 			}
 			t.moved.Store(int64(time.Since(t.began)))
 			count.Add(uint64(n))
+			moved += int64(n)
 		}
 		switch full := n == len(buf); {
 		case err != nil:
-			return err
+			return moved, err
 		case full && borrowed == nil:
 			borrowed = large.Get().(*[]byte)
 			buf = *borrowed
@@ -260,11 +263,12 @@ func (t *tunnel) copy(dst io.Writer, src io.Reader, count *atomic.Uint64, large 
 
 // tunnel writes the head of the answer to the client and moves what comes from
 // either side to the other, until both have ended or one has failed. It closes
-// both, and gives the place back that was reserved.
-func (h *Handler) tunnel(c *edge.Conn, server *upstream.Tunnel, head []byte) {
+// both, ends the record, and gives the place back that was reserved.
+func (h *Handler) tunnel(c *edge.Conn, server *upstream.Tunnel, head []byte, r *record) {
 	defer h.tunnels.release()
 	if _, err := c.Write(head); err != nil {
 		closeBoth(c, server, TunnelBroken)
+		r.tunnelled(0, TunnelBroken)
 		return
 	}
 	c.Raw()
@@ -274,9 +278,11 @@ func (h *Handler) tunnel(c *edge.Conn, server *upstream.Tunnel, head []byte) {
 	})
 	var up sync.WaitGroup
 	up.Go(func() { t.relay(server, c, &h.tunnels.fromClients, &h.copies) })
-	t.relay(c, server, &h.tunnels.fromServers, &h.copies)
+	sent := t.relay(c, server, &h.tunnels.fromServers, &h.copies)
 	up.Wait()
-	closeBoth(c, server, h.tunnels.end(t))
+	why := h.tunnels.end(t)
+	closeBoth(c, server, why)
+	r.tunnelled(sent, why)
 }
 
 // closeBoth closes both connections. Where one has failed neither of the two

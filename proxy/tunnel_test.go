@@ -176,7 +176,8 @@ func TestTunnelBuffers(t *testing.T) {
 	pool := sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
 	var out bytes.Buffer
 	var count atomic.Uint64
-	if err := tunnel.copy(&out, src, &count, &pool); !errors.Is(err, io.EOF) || !bytes.Equal(out.Bytes(), all) || count.Load() != uint64(len(all)) {
+	moved, err := tunnel.copy(&out, src, &count, &pool)
+	if !errors.Is(err, io.EOF) || !bytes.Equal(out.Bytes(), all) || moved != int64(len(all)) || count.Load() != uint64(len(all)) {
 		t.Errorf("%v after %d of %d bytes", err, out.Len(), len(all))
 	}
 	if src.idle > restBuffer {

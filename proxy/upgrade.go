@@ -55,13 +55,13 @@ func (c *call) upgrade() {
 // has answered 101. The client hears of it behind the answers before, from the
 // goroutine of the tunnel, which fasthttp begins when the call has ended.
 func (c *call) handOver(server *upstream.Tunnel, answer wire.Fields) {
-	conn, h := c.conn.(*edge.Conn), c.h // no other client can ask for it
+	conn, h, r := c.conn.(*edge.Conn), c.h, c.keepRecord() // no other client can ask for it
 	c.putStatus(cache.Status{Forward: cache.Upgrade})
 	head := appendSwitch(nil, c.switchTo, view(c.text), answer)
 	c.ctx.Response.SetStatusCode(101) // for the counters
 	c.src = nil
 	c.ctx.HijackSetNoResponse(true)
-	c.ctx.Hijack(func(net.Conn) { h.tunnel(conn, server, head) })
+	c.ctx.Hijack(func(net.Conn) { h.tunnel(conn, server, head, r) })
 }
 
 // appendSwitch appends the head of a 101 to this protocol, with the end-to-end

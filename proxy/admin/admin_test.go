@@ -16,6 +16,7 @@ import (
 
 	"ringfence/health"
 	"ringfence/proxy"
+	"ringfence/proxy/accesslog"
 	"ringfence/proxy/cache"
 	"ringfence/proxy/cache/memory"
 	"ringfence/proxy/edge"
@@ -37,7 +38,8 @@ func busy() State {
 			Index:   memory.IndexStats{Entries: 2, Limit: 64},
 			Tunnels: proxy.TunnelStats{Open: 2, Total: 8, Ended: [proxy.TunnelEnds]uint64{3, 2, 1, 0}, Refused: 4,
 				FromClients: 100, FromServers: 200},
-			Purges: [proxy.PurgeKinds]proxy.PurgeStats{proxy.PurgeTag: {Hard: 5, Soft: 6}},
+			Purges:    [proxy.PurgeKinds]proxy.PurgeStats{proxy.PurgeTag: {Hard: 5, Soft: 6}},
+			AccessLog: &accesslog.Stats{Lines: 21, Dropped: 22},
 		},
 		Upstreams: []upstream.Stats{{Name: "app", Panics: 1, Servers: []upstream.ServerStats{
 			{
@@ -171,6 +173,7 @@ func TestStatus(t *testing.T) {
 	"index": {"entries": 2, "limit": 64},
 	"tunnels": {"open": 2, "total": 8, "refused": 4, "ended": {"closed": 3, "broken": 2, "idle": 1, "drained": 0},
 		"bytes_from_clients": 100, "bytes_from_servers": 200},
+	"access_log": {"lines": 21, "dropped": 22},
 	"upstreams": [{"name": "app", "panicking": false, "servers": [
 		{"id": "a", "address": "127.0.0.1:1", "weight": 2, "standing": "live", "reason": "new", "since": "2001-09-09T01:46:40Z",
 			"share": 0.5, "last_check": "200", "in_flight": 1, "queued": 4, "connections": 2, "idle_connections": 1, "requests": 9,
@@ -208,6 +211,7 @@ func TestMetrics(t *testing.T) {
 		`ringfence_tunnels_refused_total 4`, `ringfence_tunnel_bytes_total{from="server"} 200`,
 		`ringfence_purges_total{kind="tag",mode="hard"} 5`, `ringfence_purges_total{kind="tag",mode="soft"} 6`,
 		`ringfence_purges_total{kind="everything",mode="hard"} 0`,
+		`ringfence_access_log_lines_total 21`, `ringfence_access_log_dropped_total 22`,
 		`ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
 		`ringfence_client_connections_total 50`, `ringfence_client_connections_rejected_total{reason="client"} 3`,
 		`ringfence_client_http2_connections 2`, `ringfence_client_http2_connections_total 8`, `ringfence_client_http2_connections_abusive_total 1`,

@@ -29,6 +29,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.tunnels(st)
 	m.purges(st)
 	m.fleet(st)
+	m.accessLog(st)
 	m.upstreams(st)
 }
 
@@ -180,6 +181,13 @@ func (m metrics) fleet(st State) {
 	}
 	m.counter("fleet_written_bytes_total", "Bytes written to the logs of fills.", uint64(f.Written))
 	m.counter("fleet_read_bytes_total", "Bytes read from them.", uint64(f.Read))
+}
+
+func (m metrics) accessLog(st State) {
+	if l := st.Proxy.AccessLog; l != nil {
+		m.counter("access_log_lines_total", "Lines of the access log written.", l.Lines)
+		m.counter("access_log_dropped_total", "Lines of the access log lost: the file did not keep up, or could not be written.", l.Dropped)
+	}
 }
 
 func (m metrics) upstreams(st State) {

@@ -18,6 +18,7 @@ type status struct {
 	Memory      memoryStatus     `json:"memory"`
 	Index       indexStatus      `json:"index"`
 	Tunnels     tunnelStatus     `json:"tunnels"`
+	AccessLog   *accessLogStatus `json:"access_log,omitempty"` // nil without one
 	Upstreams   []upstreamStatus `json:"upstreams"`
 }
 
@@ -57,6 +58,11 @@ type tunnelStatus struct {
 	Ended       map[string]uint64 `json:"ended"` // by why
 	FromClients uint64            `json:"bytes_from_clients"`
 	FromServers uint64            `json:"bytes_from_servers"`
+}
+
+type accessLogStatus struct {
+	Lines   uint64 `json:"lines"`
+	Dropped uint64 `json:"dropped"`
 }
 
 type upstreamStatus struct {
@@ -104,6 +110,9 @@ func statusOf(st State, version string) status {
 			Open: p.Tunnels.Open, Total: p.Tunnels.Total, Refused: p.Tunnels.Refused, Ended: make(map[string]uint64),
 			FromClients: p.Tunnels.FromClients, FromServers: p.Tunnels.FromServers,
 		},
+	}
+	if l := p.AccessLog; l != nil {
+		out.AccessLog = &accessLogStatus{Lines: l.Lines, Dropped: l.Dropped}
 	}
 	for end, n := range p.Tunnels.Ended {
 		out.Tunnels.Ended[proxy.TunnelEnd(end).String()] = n

@@ -43,6 +43,8 @@ type Config struct {
 	Admin Admin `yaml:"admin"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
+	// AccessLog has a line for each request. Default none.
+	AccessLog AccessLog `yaml:"access_log" optional:"true"`
 	// ShutdownTimeout is how long requests in flight may take to end once the
 	// process was told to stop. Default 30s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"30s" range:"1ms..24h"`

@@ -56,6 +56,10 @@ func parseText(format, text string) (string, error) {
 		return text, checkExcerpt(text)
 	case "path-of-file":
 		return text, checkFile(text)
+	case "log-path":
+		return text, checkLogPath(text)
+	case "access-format":
+		return text, checkAccessFormat(text)
 	case "id-field":
 		return parseIDField(text)
 	case "unkeyed-field":

@@ -37,6 +37,7 @@ func validate(d *decoder, c Config) {
 	if d.sound("cache.memory", "cache.max_object_size") && c.Cache.MaxObjectSize > c.Cache.Memory {
 		d.faultAt("cache.max_object_size", "is more than cache.memory; write at most that")
 	}
+	validateAccessLog(d, c.AccessLog)
 	validateDistinct(d, "server.trusted_proxies", c.Server.TrustedProxies)
 	validateShared(d, c.Cache)
 	for name, u := range c.Upstreams {

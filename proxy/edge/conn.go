@@ -67,6 +67,8 @@ type Conn struct {
 	last, aborted, raw bool
 	// h2c says that it begins with HTTP/2's preface, without TLS.
 	h2c bool
+	// broken says that a write has failed.
+	broken bool
 }
 
 // Request implements [Client].
@@ -158,9 +160,18 @@ func (c *Conn) wait(d time.Duration) bool {
 	return c.state.CompareAndSwap(idle, busy)
 }
 
+// Broken implements [Client].
+func (c *Conn) Broken() bool { return c.broken }
+
 // Write implements net.Conn. It bounds the silence of a client, not what it takes
 // for all of p: a write goes on as long as the client takes some of it.
 func (c *Conn) Write(p []byte) (n int, err error) {
+	n, err = c.write(p)
+	c.broken = c.broken || err != nil
+	return n, err
+}
+
+func (c *Conn) write(p []byte) (n int, err error) {
 	for {
 		if err := c.clock.allowWrite(); err != nil {
 			return n, err

@@ -14,6 +14,7 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"time"
@@ -45,6 +46,12 @@ type Client interface {
 	// called once the answer has begun. Fields are end-to-end. After an error
 	// nothing more can be written.
 	Interim(status int, fields wire.Fields) error
+	// ConnectionState is what was agreed on in the TLS handshake; without TLS the
+	// zero value.
+	ConnectionState() tls.ConnectionState
+	// Broken reports whether something that was written did not reach the client, as
+	// far as can be known: writing has failed.
+	Broken() bool
 	// Abort has the client see that an answer is incomplete that has no other way
 	// to tell, when the connection is closed.
 	Abort()

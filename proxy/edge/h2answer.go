@@ -64,6 +64,7 @@ func (s *stream) aborted() error {
 // order; net/http sorts the names.
 func (s *stream) begin(resp *fasthttp.Response) error {
 	if err := s.r.Context().Err(); err != nil {
+		s.broken = true
 		return err
 	}
 	if err := s.clock.allowWrite(); err != nil {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -32,6 +33,7 @@ type stream struct {
 	late   chan struct{} // closed once an interim response was written that took too long
 	begun  bool          // the answer
 	failed bool
+	broken bool     // a write has failed
 	names  []string // room to sort
 }
 
@@ -78,12 +80,13 @@ func (s *stream) close() {
 		s.conn.noteReset(s.req.Time, s.h.resets)
 	}
 	_ = s.ctx.Response.CloseBodyStream() // after a panic
+	s.ctx.ResetUserValues()              // which closes them, while there is a request
 	s.ctx.Request.Reset()
 	s.ctx.Response.Reset()
 	clear(s.req.Fields)
 	clear(s.names)
 	s.req = Request{RequestHead: wire.RequestHead{Fields: s.req.Fields[:0]}}
-	s.h, s.conn, s.w, s.r, s.late, s.begun, s.failed = nil, nil, nil, nil, nil, false, false
+	s.h, s.conn, s.w, s.r, s.late, s.begun, s.failed, s.broken = nil, nil, nil, nil, nil, false, false, false
 }
 
 // Request implements [Client].
@@ -100,6 +103,12 @@ func (s *stream) Site() *Site { return s.conn.c.Site() }
 
 // Secure implements [Client].
 func (s *stream) Secure() bool { return s.conn.c.Secure() }
+
+// ConnectionState implements [Client].
+func (s *stream) ConnectionState() tls.ConnectionState { return s.conn.c.ConnectionState() }
+
+// Broken implements [Client].
+func (s *stream) Broken() bool { return s.broken }
 
 // Context implements [Client].
 func (s *stream) Context() context.Context { return s.r.Context() }
@@ -155,6 +164,7 @@ func (s *stream) send(p []byte) (n int, err error) {
 		m, err := s.w.Write(p[n:min(n+maxRecord, len(p))])
 		n += m
 		if err != nil {
+			s.broken = true
 			return n, err
 		}
 	}

@@ -178,8 +178,8 @@ func (c *Conn) introduce() error {
 	return c.tcp.SetDeadline(time.Time{})
 }
 
-// ConnectionState returns what was agreed on in the handshake; of a connection
-// without TLS the zero value. It has fasthttp's server choose who serves it.
+// ConnectionState implements [Client]. It has fasthttp's server choose who serves
+// the connection.
 func (c *Conn) ConnectionState() tls.ConnectionState {
 	if t, ok := c.Conn.(*tls.Conn); ok {
 		return t.ConnectionState()

@@ -18,6 +18,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy"
+	"ringfence/proxy/accesslog"
 	"ringfence/proxy/admin"
 	"ringfence/proxy/config"
 	"ringfence/proxy/edge"
@@ -29,6 +30,7 @@ type Server struct {
 	cfg     config.Config
 	log     *slog.Logger
 	pools   map[string]*upstream.Pool
+	access  *accesslog.Log // nil without one
 	handler *proxy.Handler
 	door    *edge.Door
 	front   *fasthttp.Server
@@ -40,8 +42,9 @@ type Server struct {
 	ready         atomic.Bool
 }
 
-// New builds a server from a valid configuration. It opens no socket and starts
-// no goroutine but the memory tier's; the caller must call Run or Close.
+// New builds a server from a valid configuration. It opens the access log, but no
+// socket, and starts no goroutine but the memory tier's; the caller must call Run
+// or Close.
 // version is shown by the admin surface.
 func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, log: log}
@@ -53,10 +56,16 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.access, err = newAccessLog(cfg.AccessLog, log); err != nil {
+		return nil, err
+	}
+	opts.AccessLog = s.access
 	if s.handler, err = proxy.New(opts); err != nil {
+		s.closeAccessLog()
 		return nil, err
 	}
 	if s.entrances, err = newEntrances(cfg, log); err != nil {
+		s.closeAccessLog()
 		return nil, errors.Join(err, s.release(context.Background()))
 	}
 	s.door = edge.NewDoor(edge.Capacity{Connections: cfg.Server.MaxConnections, PerClient: cfg.Server.MaxConnectionsPerClient, Exempt: cfg.Server.TrustedProxies})
@@ -90,6 +99,7 @@ func (l frontLog) Printf(format string, args ...any) {
 // end for up to the configured shutdown timeout, and frees everything. Listen
 // comes first. The error says why it stopped serving without being told to.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.openAccessLog()()
 	for _, p := range s.pools {
 		p.Start()
 	}
@@ -145,6 +155,7 @@ func (s *Server) awaitServers(ctx context.Context) {
 
 // Close frees a server that was not run.
 func (s *Server) Close() error {
+	s.closeAccessLog()
 	return errors.Join(s.closeListeners(), s.release(context.Background()))
 }
 

@@ -92,6 +92,8 @@ type Error struct {
 	Kind Kind
 	// Server is the id of the server that failed, empty where none was asked.
 	Server string
+	// Attempts is how many servers were asked.
+	Attempts int
 	// Unsent is true where no byte of the request reached the server, so that
 	// any request may be sent again.
 	Unsent bool

@@ -128,6 +128,8 @@ func (p *Pool) send(ctx context.Context, o *order, req *Request) result {
 	}
 	if r.resp != nil {
 		r.resp.Attempts = o.n
+	} else if e, ok := errors.AsType[*Error](r.err); ok {
+		e.Attempts = o.n
 	}
 	return r
 }
