@@ -70,13 +70,13 @@ func (c *call) putParts(parts []cache.Span, body []byte) {
 	}
 	h.SetContentType("multipart/byteranges; boundary=" + boundary)
 	c.setStatus(206)
-	c.stream(io.NopCloser(io.MultiReader(append(pieces, bytes.NewReader(tail))...)), length)
+	c.stream(io.NopCloser(io.MultiReader(append(pieces, bytes.NewReader(tail))...)), length, true)
 }
 
 func (c *call) putBody(body []byte) {
 	switch head := c.ctx.IsHead(); {
 	case !head && len(body) > largeBody:
-		c.stream(io.NopCloser(bytes.NewReader(body)), int64(len(body)))
+		c.stream(io.NopCloser(bytes.NewReader(body)), int64(len(body)), true)
 		return
 	case !head:
 		c.count.bytes.Add(uint64(len(body)))

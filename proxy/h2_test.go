@@ -62,7 +62,7 @@ func TestH2Answers(t *testing.T) {
 		{"GET", "/chunked", nil, 200, -1, big, "fwd=uri-miss", map[string]string{"Content-Type": "a/b", "Transfer-Encoding": ""}},
 		{"HEAD", "/chunked", nil, 200, -1, "", "fwd=uri-miss", nil},
 		{"GET", "/empty", nil, 200, -1, "", "fwd=uri-miss", nil},
-		{"GET", "/none", nil, 204, -1, "", "fwd=uri-miss", map[string]string{"Content-Length": ""}},
+		{"GET", "/none", nil, 204, 0, "", "fwd=uri-miss", map[string]string{"Content-Length": ""}},
 		{"GET", "/coded", nil, 200, 2, "\x1f\x8b", "fwd=uri-miss", map[string]string{"Content-Encoding": "br, gzip", "Content-Type": ""}},
 		{"GET", "/moved", nil, 302, 0, "", "fwd=uri-miss", map[string]string{"Location": "/small", "X-Hop": "", "Connection": "", "Keep-Alive": ""}},
 		{"TRACE", "/", nil, 501, 23, "TRACE is not supported\n", "refused", nil},

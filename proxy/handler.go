@@ -88,6 +88,7 @@ type Handler struct {
 	log     *slog.Logger
 	calls   sync.Pool // *call
 	copies  sync.Pool // *[]byte of copyBuffer bytes
+	thrifty sync.Pool // *[]byte of thriftyBuffer bytes
 	heads   sync.Pool // *headMaker
 	records sync.Pool // *record
 
@@ -144,6 +145,7 @@ func New(o Options) (*Handler, error) {
 	h.heads.New = func() any { return new(headMaker) }
 	h.records.New = func() any { return new(record) }
 	h.copies.New = func() any { b := make([]byte, copyBuffer); return &b }
+	h.thrifty.New = func() any { b := make([]byte, thriftyBuffer); return &b }
 	return h, nil
 }
 

@@ -3,13 +3,21 @@ package proxy
 import (
 	"errors"
 	"io"
+	"sync"
 
 	"ringfence/proxy/edge"
 	"ringfence/proxy/wire"
 )
 
-// copyBuffer is how much of a body is moved at a time.
-const copyBuffer = 32 << 10
+// copyBuffer is how much of a body is moved at a time, and thriftyBuffer while it
+// may be that its client reads nothing: a system takes some 32 KiB for any client,
+// and a few times as much for few that read nothing.
+const (
+	copyBuffer    = 32 << 10
+	thriftyBuffer = 16 << 10
+	surelySent    = copyBuffer
+	surelyRead    = 256 << 10
+)
 
 // stream hands an answer's body to fasthttp as it arrives. It takes over the
 // request's accounting, which ends with Close.
@@ -20,6 +28,7 @@ type stream struct {
 	client edge.Client
 	record *record
 	length int64 // bytes, wire.Chunked, or wire.UntilClose
+	ready  bool  // some of it is there
 	// waiting is what it was of the call.
 	waiting, closed bool
 }
@@ -29,7 +38,7 @@ type stream struct {
 // with its head. Where it fails nothing is set.
 func (c *call) putStream(src io.ReadCloser, length, arrived int64) error {
 	if length <= 0 || length > copyBuffer || arrived < length {
-		c.stream(src, length)
+		c.stream(src, length, arrived > 0)
 		return nil
 	}
 	buf := c.h.copies.Get().(*[]byte)
@@ -42,13 +51,12 @@ func (c *call) putStream(src io.ReadCloser, length, arrived int64) error {
 	return nil
 }
 
-// stream sets the body of the answer, and its length in bytes or wire.Chunked.
-// It takes src over.
-func (c *call) stream(src io.ReadCloser, length int64) {
-	s := &stream{src: src, h: c.h, count: c.count, client: c.conn, record: c.record, length: length, waiting: c.waiting}
+// stream sets the body of the answer, and its length in bytes or wire.Chunked. The
+// head waits for the beginning of one that is ready. It takes src over.
+func (c *call) stream(src io.ReadCloser, length int64, ready bool) {
+	s := &stream{src: src, h: c.h, count: c.count, client: c.conn, record: c.record, length: length, ready: ready, waiting: c.waiting}
 	c.src, c.streaming = nil, true
 	resp := &c.ctx.Response
-	resp.ImmediateHeaderFlush = true
 	if length >= 0 || c.req.Minor > 0 {
 		resp.SetBodyStream(s, int(length))
 		return
@@ -68,18 +76,24 @@ func (s *stream) Read(p []byte) (int, error) { return s.src.Read(p) }
 // SupportsBodyWriteTo tells fasthttp to use WriteTo.
 func (s *stream) SupportsBodyWriteTo() bool { return true }
 
-// WriteTo moves the body to w. Unless it is sent in chunks it goes to the
-// connection itself, past fasthttp's buffer, which is empty once the head was
-// flushed: so each byte leaves when it comes.
-func (s *stream) WriteTo(w io.Writer) (n int64, err error) {
-	if s.length != wire.Chunked {
-		w = s.client
+// chunks writes each part of a body as a chunk.
+type chunks struct{ edge.Client }
+
+// Write implements io.Writer.
+func (c chunks) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
 	}
-	if wt, ok := s.src.(io.WriterTo); ok {
-		n, err = wt.WriteTo(w)
-	} else {
-		n, err = s.copy(w)
+	if err := c.WriteChunk(p); err != nil {
+		return 0, err
 	}
+	return len(p), nil
+}
+
+// WriteTo moves the body to the client itself, past fasthttp, which only ends it:
+// so each byte leaves when it comes, and the head at once where none is there yet.
+func (s *stream) WriteTo(io.Writer) (n int64, err error) {
+	n, err = s.send()
 	s.count.bytes.Add(uint64(n))
 	if s.length >= 0 && err == nil && n != s.length {
 		err = io.ErrUnexpectedEOF
@@ -92,6 +106,22 @@ func (s *stream) WriteTo(w io.Writer) (n int64, err error) {
 		s.client.Abort()
 	}
 	return n, err
+}
+
+func (s *stream) send() (n int64, err error) {
+	if !s.ready {
+		if err := s.client.Flush(); err != nil {
+			return 0, err
+		}
+	}
+	var w io.Writer = s.client
+	if s.length == wire.Chunked {
+		w = chunks{s.client}
+	}
+	if wt, ok := s.src.(io.WriterTo); ok {
+		return wt.WriteTo(w)
+	}
+	return s.copy(w)
 }
 
 // waiter is a body that can be waited for without a buffer to read it into.
@@ -107,21 +137,26 @@ const dribble = 1 << 10
 // copy moves the body through a buffer, which it does not hold while it waits for
 // a slow upstream.
 func (s *stream) copy(w io.Writer) (n int64, err error) {
+	var pool *sync.Pool
 	var buf *[]byte
 	giveBack := func() {
 		if buf != nil {
-			s.h.copies.Put(buf)
+			pool.Put(buf)
 			buf = nil
 		}
 	}
 	defer giveBack()
 	slow, _ := s.src.(waiter)
 	for {
+		if next := s.h.copyPool(n); next != pool {
+			giveBack()
+			pool = next
+		}
 		if buf == nil {
 			if slow != nil {
 				slow.Await()
 			}
-			buf = s.h.copies.Get().(*[]byte)
+			buf = pool.Get().(*[]byte)
 		}
 		m, rerr := s.src.Read(*buf)
 		if m > 0 {
@@ -139,6 +174,14 @@ func (s *stream) copy(w io.Writer) (n int64, err error) {
 			giveBack()
 		}
 	}
+}
+
+// copyPool is what to take a buffer from once n bytes of a body were sent.
+func (h *Handler) copyPool(n int64) *sync.Pool {
+	if n >= surelySent && n < surelyRead {
+		return &h.thrifty
+	}
+	return &h.copies
 }
 
 // Close implements io.Closer.

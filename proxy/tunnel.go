@@ -266,7 +266,8 @@ func (t *tunnel) copy(dst io.Writer, src io.Reader, count *atomic.Uint64, large 
 // both, ends the record, and gives the place back that was reserved.
 func (h *Handler) tunnel(c *edge.Conn, server *upstream.Tunnel, head []byte, r *record) {
 	defer h.tunnels.release()
-	if _, err := c.Write(head); err != nil {
+	_, err := c.Write(head)
+	if err = errors.Join(err, c.Flush()); err != nil {
 		closeBoth(c, server, TunnelBroken)
 		r.tunnelled(0, TunnelBroken)
 		return

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -50,7 +51,8 @@ type Conn struct {
 	secure   bool
 
 	in    wire.Intake
-	head  []byte // the bytes of the request's head, which its strings point into
+	head  []byte  // the bytes of the request's head, which its strings point into
+	out   *[]byte // what is held back of the answer; nil: nothing
 	req   Request
 	body  Body
 	clock clock
@@ -67,8 +69,8 @@ type Conn struct {
 	last, aborted, raw bool
 	// h2c says that it begins with HTTP/2's preface, without TLS.
 	h2c bool
-	// broken says that a write has failed.
-	broken bool
+	// begun says that the answer has, and broken that a write has failed.
+	begun, broken bool
 }
 
 // Request implements [Client].
@@ -95,7 +97,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.raw {
 		return c.readRaw(p)
 	}
-	if c.last || !c.next() {
+	if c.Flush() != nil || c.last || !c.next() {
 		return 0, io.EOF
 	}
 	n := copy(p, c.standIn())
@@ -136,6 +138,7 @@ func (c *Conn) next() bool {
 
 // reset forgets the last request.
 func (c *Conn) reset() {
+	c.begun = false
 	clear(c.req.Fields)
 	c.req = Request{RequestHead: wire.RequestHead{Fields: c.req.Fields[:0]}}
 	if c.head = c.head[:0]; cap(c.head) > keptHead {
@@ -163,40 +166,6 @@ func (c *Conn) wait(d time.Duration) bool {
 // Broken implements [Client].
 func (c *Conn) Broken() bool { return c.broken }
 
-// Write implements net.Conn. It bounds the silence of a client, not what it takes
-// for all of p: a write goes on as long as the client takes some of it.
-func (c *Conn) Write(p []byte) (n int, err error) {
-	n, err = c.write(p)
-	c.broken = c.broken || err != nil
-	return n, err
-}
-
-func (c *Conn) write(p []byte) (n int, err error) {
-	for {
-		if err := c.clock.allowWrite(); err != nil {
-			return n, err
-		}
-		piece := p[n:]
-		if c.secure && len(piece) > maxRecord {
-			piece = piece[:maxRecord]
-		}
-		m, err := c.Conn.Write(piece)
-		n += m
-		switch {
-		case err == nil && n == len(p):
-			return n, nil
-		case err == nil:
-		case m > 0 && !c.secure && errors.Is(err, os.ErrDeadlineExceeded) && !c.clock.over():
-			c.clock.writing = time.Time{} // what is set has passed
-		default:
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				c.door.late[lateWrite].Add(1)
-			}
-			return n, err
-		}
-	}
-}
-
 // Interim implements [Client].
 func (c *Conn) Interim(status int, fields wire.Fields) error {
 	head := strconv.AppendInt([]byte("HTTP/1.1 "), int64(status), 10)
@@ -204,7 +173,7 @@ func (c *Conn) Interim(status int, fields wire.Fields) error {
 	head = append(wire.AppendFields(append(head, "\r\n"...), fields), "\r\n"...)
 	usual := c.clock.write
 	c.clock.write = interimTimeout
-	_, err := c.Write(head)
+	_, err := c.write(head)
 	c.clock.write, c.clock.last = usual, time.Time{} // the answer has not begun
 	if err != nil {
 		// A part of a head may be on its way: nothing can follow it.
@@ -279,12 +248,13 @@ func (c *Conn) Close() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return nil
 	}
+	flushed := c.Flush()
 	if c.state.Load() == busy && !c.aborted && c.isUnread() {
 		c.linger()
 	}
 	err := c.Conn.Close()
 	c.door.leave(c)
-	return err
+	return cmp.Or(flushed, err)
 }
 
 // isUnread reports whether there may be bytes of the client's that nobody reads.

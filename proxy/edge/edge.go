@@ -46,6 +46,11 @@ type Client interface {
 	// called once the answer has begun. Fields are end-to-end. After an error
 	// nothing more can be written.
 	Interim(status int, fields wire.Fields) error
+	// Flush sends what is held back of the answer: its head waits for what follows.
+	Flush() error
+	// WriteChunk sends a part of a body without a known length as one chunk; p is
+	// not empty. In HTTP/2 it is like any other part.
+	WriteChunk(p []byte) error
 	// ConnectionState is what was agreed on in the TLS handshake; without TLS the
 	// zero value.
 	ConnectionState() tls.ConnectionState

@@ -39,9 +39,6 @@ func (s *stream) answer(resp *fasthttp.Response) error {
 func (s *stream) answerStream(resp *fasthttp.Response, sends bool) error {
 	length := resp.Header.ContentLength()
 	err := s.begin(resp)
-	if err == nil && resp.ImmediateHeaderFlush {
-		err = s.timing.rc.Flush()
-	}
 	if err == nil && sends {
 		var n int64
 		n, err = io.Copy(s, resp.BodyStream())

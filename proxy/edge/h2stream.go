@@ -154,6 +154,15 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Flush implements [Client].
+func (s *stream) Flush() error { return s.timing.rc.Flush() }
+
+// WriteChunk implements [Client].
+func (s *stream) WriteChunk(p []byte) error {
+	_, err := s.Write(p)
+	return err
+}
+
 // send gives a part of the body to net/http, so much at a time that the client's
 // silence can be told from its slowness.
 func (s *stream) send(p []byte) (n int, err error) {

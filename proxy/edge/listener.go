@@ -37,12 +37,14 @@ type Listener struct {
 	door    *Door
 	opts    ListenerOptions
 	readers sync.Pool // *bufio.Reader of readBuffer bytes
+	outs    sync.Pool // *[]byte with room for outBuffer bytes
 }
 
 // NewListener returns a listener whose connections come through the door.
 func NewListener(inner net.Listener, d *Door, o ListenerOptions) *Listener {
 	l := &Listener{Listener: inner, door: d, opts: o}
 	l.readers.New = func() any { return bufio.NewReaderSize(nil, readBuffer) }
+	l.outs.New = func() any { b := make([]byte, 0, outBuffer); return &b }
 	return l
 }
 

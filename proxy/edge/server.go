@@ -8,8 +8,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// stand-ins are all that fasthttp reads, so that it needs next to no buffer.
-const standInBuffer = 128
+// stand-ins are all that fasthttp reads, so that it needs next to no buffer; and
+// what it writes gathers in the connection, which has one only while it is needed.
+const (
+	standInBuffer = 128
+	noBuffer      = 16
+)
 
 // idleWorker is how long a goroutine is kept for another connection: the stacks of
 // a crowd go soon after it.
@@ -22,6 +26,7 @@ func NewServer(handle fasthttp.RequestHandler, log fasthttp.Logger) *fasthttp.Se
 	return &fasthttp.Server{
 		Handler:                       handle,
 		ReadBufferSize:                standInBuffer,
+		WriteBufferSize:               noBuffer,
 		Concurrency:                   1 << 30, // a Door is what limits them
 		DisableHeaderNamesNormalizing: true,
 		NoDefaultServerHeader:         true,
