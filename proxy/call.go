@@ -119,6 +119,7 @@ func (c *call) serve() {
 		c.pass(cache.RouteOff)
 		return
 	}
+	c.h.hot.see(c)
 	c.answer(firstLook)
 }
 
@@ -131,6 +132,7 @@ func (c *call) enter(why cache.Reason) bool {
 	if c.h.waiting.Add(1) > int64(c.h.opts.MaxRequests) {
 		c.h.waiting.Add(-1)
 		c.count.overload.Add(1)
+		c.h.failed.note(c.route, c.method, c.target, errBusy)
 		c.sayFailureOrStale(errBusy, why)
 		return false
 	}

@@ -91,32 +91,33 @@ const (
 	loggedTarget = 256
 )
 
-// failureLog decides which failures of a route are logged: one a second, which
-// says how many were not. It is safe for concurrent use.
+// failureLog decides which failures are told of: one in each pause, which says how
+// many were not. It is safe for concurrent use.
 type failureLog struct {
 	next    atomic.Int64 // in nanoseconds since the epoch of Unix
 	skipped atomic.Uint64
 }
 
-// admit reports whether a failure may be logged at now, and how many were not
+// admit reports whether a failure may be told of at now, and how many were not
 // since the last one.
-func (f *failureLog) admit(now time.Time) (skipped uint64, ok bool) {
+func (f *failureLog) admit(now time.Time, pause time.Duration) (skipped uint64, ok bool) {
 	next := f.next.Load()
-	if now.UnixNano() < next || !f.next.CompareAndSwap(next, now.Add(failureLogPause).UnixNano()) {
+	if now.UnixNano() < next || !f.next.CompareAndSwap(next, now.Add(pause).UnixNano()) {
 		f.skipped.Add(1)
 		return 0, false
 	}
 	return f.skipped.Swap(0), true
 }
 
-// logFailure tells the log of a request that was not answered from upstream,
-// unless it was told of another one a moment ago. At the debug level it is told
-// of each.
-func (r *Route) logFailure(log *slog.Logger, event, method string, t target, id string, err error) {
-	skipped, ok := r.failures.admit(time.Now())
-	if !ok && !log.Enabled(context.Background(), slog.LevelDebug) {
+// logFailure keeps the failure of a request that was not answered from upstream,
+// and tells the log of it, unless that was told of another one of the route a
+// moment ago. At the debug level it is told of each.
+func (h *Handler) logFailure(r *Route, event, method string, t target, id string, err error) {
+	h.failed.note(r, method, t, err)
+	skipped, ok := r.failures.admit(time.Now(), failureLogPause)
+	if !ok && !h.log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
-	log.Warn(event, "method", method, "host", t.authority, "target", t.raw[:min(len(t.raw), loggedTarget)],
+	h.log.Warn(event, "method", method, "host", t.authority, "target", t.raw[:min(len(t.raw), loggedTarget)],
 		"request_id", id, "status", failureOf(err).status, "error", err, "not_logged", skipped)
 }

@@ -95,6 +95,8 @@ type Handler struct {
 	encoders chan *encoder // those that are free
 
 	purges   purgeCounters
+	hot      *hotKeys
+	failed   failures
 	waiting  atomic.Int64 // requests under way that memory cannot answer
 	draining atomic.Bool
 }
@@ -119,6 +121,7 @@ func New(o Options) (*Handler, error) {
 
 		tunnels:  newTunnels(o.MaxTunnels, o.TunnelTimeout, o.TunnelGrace),
 		encoders: newEncoders(),
+		hot:      newHotKeys(time.Now()),
 	}
 	for _, r := range h.routes {
 		r.prepare()
@@ -233,3 +236,10 @@ func (h *Handler) View() View {
 	}
 	return v
 }
+
+// HotKeys returns the keys, at most n, that were asked for most often in the last
+// minute or two. It is not for the path of a request.
+func (h *Handler) HotKeys(n int) HotKeys { return h.hot.top(n, time.Now()) }
+
+// Failures returns the last hundred failures, the newest first.
+func (h *Handler) Failures() []Failure { return h.failed.list() }

@@ -32,7 +32,7 @@ func (c *call) invalidate(resp *upstream.Response) {
 		places = append(places, tagOf(c.target, group))
 	}
 	if _, err := c.h.strike(strikesAt(memory.Nothing, places), invalidateTimeout); err != nil {
-		c.route.logFailure(c.h.log, "the fleet was not told of an invalidation", c.method, c.target, c.id, err)
+		c.h.logFailure(c.route, "the fleet was not told of an invalidation", c.method, c.target, c.id, err)
 	}
 }
 

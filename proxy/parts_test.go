@@ -183,7 +183,7 @@ func TestFailureLog(t *testing.T) {
 		skipped uint64
 		ok      bool
 	}{{0, 0, true}, {0, 0, false}, {999 * time.Millisecond, 0, false}, {time.Second, 2, true}, {time.Second, 0, false}, {time.Minute, 1, true}} {
-		if skipped, ok := f.admit(start.Add(tt.after)); skipped != tt.skipped || ok != tt.ok {
+		if skipped, ok := f.admit(start.Add(tt.after), time.Second); skipped != tt.skipped || ok != tt.ok {
 			t.Errorf("after %v: %d, %v; want %d, %v", tt.after, skipped, ok, tt.skipped, tt.ok)
 		}
 	}

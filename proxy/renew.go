@@ -23,7 +23,7 @@ func (c *call) renew(e *entry) {
 		err := j.fill(ctx, w)
 		// One that turns out to be for its client only is given up.
 		if err != nil && !errors.Is(err, singleflight.ErrAbandoned) {
-			j.route.logFailure(j.h.log, "renewal failed", j.req.Method, j.target, j.id, err)
+			j.h.logFailure(j.route, "renewal failed", j.req.Method, j.target, j.id, err)
 		}
 		return err
 	})
@@ -67,7 +67,7 @@ func (c *call) deliverStale(e *entry, st cache.Status) {
 // failOrStale answers in place of an upstream that has failed: by what is
 // stored where that may be, else by saying so. It logs the failure.
 func (c *call) failOrStale(err error, why cache.Reason) {
-	c.route.logFailure(c.h.log, "request failed", c.method, c.target, c.id, err)
+	c.h.logFailure(c.route, "request failed", c.method, c.target, c.id, err)
 	c.sayFailureOrStale(err, why)
 }
 

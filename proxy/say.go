@@ -12,7 +12,7 @@ import (
 
 // fail logs why there is no answer, and tells the client.
 func (c *call) fail(err error, why cache.Reason) {
-	c.route.logFailure(c.h.log, "request failed", c.method, c.target, c.id, err)
+	c.h.logFailure(c.route, "request failed", c.method, c.target, c.id, err)
 	c.sayFailure(err, why)
 }
 

@@ -40,6 +40,7 @@ func (r *Route) protocol(offers string) string {
 // other.
 func (c *call) upgrade() {
 	if !c.h.tunnels.reserve() {
+		c.h.failed.note(c.route, c.method, c.target, errTooManyTunnels)
 		c.sayFailure(errTooManyTunnels, cache.Upgrade)
 		return
 	}

@@ -1,26 +1,22 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"ringfence/proxy/config"
 )
 
 // purgeWait bounds a purge: an instance waits five seconds for the others.
 const purgeWait = 15 * time.Second
 
 func newPurge() *cobra.Command {
-	var admin, key, prefix string
+	var key, prefix string
+	var reach *adminFlags
 	var tags []string
 	var everything, soft bool
 	cmd := &cobra.Command{
@@ -33,7 +29,7 @@ func newPurge() *cobra.Command {
 		Example: "  proxy purge https://example.com/news/1\n" +
 			"  proxy purge --soft --tag news --tag sports\n" +
 			"  proxy purge --prefix https://example.com/news\n" +
-			"  proxy purge --admin 10.0.0.1:9901 --everything",
+			"  proxy purge --config ringfence.yaml --everything",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ask := map[string]any{"soft": soft}
@@ -48,6 +44,10 @@ func newPurge() *cobra.Command {
 			if len(ask) != 2 {
 				return errors.New("purge: want a URL, or one of --key, --tag, --prefix and --everything")
 			}
+			admin, err := reach.client()
+			if err != nil {
+				return fmt.Errorf("purge: %w", err)
+			}
 			text, err := purge(cmd.Context(), admin, ask)
 			if err != nil {
 				return fmt.Errorf("purge: %w", err)
@@ -56,7 +56,7 @@ func newPurge() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&admin, "admin", config.Default().Admin.Listen, "`address` of the proxy's admin listener")
+	reach = addAdminFlags(cmd)
 	cmd.Flags().StringVar(&key, "key", "", "purge what is stored under the key with this `hash`, 16 hexadecimal digits")
 	cmd.Flags().StringArrayVar(&tags, "tag", nil, "purge what has this `tag`; may be repeated")
 	cmd.Flags().StringVar(&prefix, "prefix", "", "purge what is stored for this `URL` and all below it, by whole segments")
@@ -66,28 +66,9 @@ func newPurge() *cobra.Command {
 }
 
 // purge posts to the admin surface, and says in words what has become of it.
-func purge(ctx context.Context, admin string, ask map[string]any) (string, error) {
-	body, err := json.Marshal(ask)
-	if err != nil {
-		return "", err
-	}
+func purge(ctx context.Context, admin *adminClient, ask map[string]any) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, purgeWait)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+admin+"/api/purge", bytes.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	// It was read, or what is wrong with it is said.
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return "", err
-	}
 	var done struct {
 		Purged       string
 		Names        []string
@@ -96,15 +77,12 @@ func purge(ctx context.Context, admin string, ask map[string]any) (string, error
 		Instances    int
 		Error        string
 	}
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
-		return "", fmt.Errorf("%s says %d: %s", admin, resp.StatusCode, bytes.TrimSpace(text))
-	}
-	if err := json.Unmarshal(text, &done); err != nil {
-		return "", fmt.Errorf("%s: %w", admin, err)
+	if err := admin.do(ctx, http.MethodPost, "/api/purge", ask, &done); err != nil {
+		return "", err
 	}
 	what := strings.TrimSpace(done.Purged + " " + strings.Join(done.Names, ", "))
 	if !done.Acknowledged {
-		return "", fmt.Errorf("%s: %s has applied it, but not every other instance has confirmed it; repeat it (%s)", what, admin, done.Error)
+		return "", fmt.Errorf("%s: %s has applied it, but not every other instance has confirmed it; repeat it (%s)", what, admin.address, done.Error)
 	}
 	verb := "purged"
 	if done.Soft {

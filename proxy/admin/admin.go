@@ -4,10 +4,9 @@
 package admin
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
+	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -26,87 +25,99 @@ type State struct {
 	Clients edge.DoorStats
 }
 
-// Options are what the surface shows. All of them are required.
+// Options are what the surface shows and does. All of them are required, but for
+// those of which something else is said. The functions are called from several
+// goroutines.
 type Options struct {
-	// State returns the state at this moment. It is called from several
-	// goroutines.
+	// State returns the state at this moment.
 	State func() State
+	// HotKeys returns the keys that are asked for most often, at most n, and
+	// Failures the last failures, the newest first.
+	HotKeys  func(n int) proxy.HotKeys
+	Failures func() []proxy.Failure
 	// Drain keeps new requests away from a server of an upstream, or no longer
 	// does. It says whether there is such a server.
 	Drain func(upstream, server string, on bool) bool
 	// Purge takes something out of the cache, here and in the fleet. It may take
 	// seconds; the error says why there is nothing of that name.
 	Purge func(proxy.Purge) (proxy.Purged, error)
-	// Ready says whether the proxy takes requests.
-	Ready func() bool
+	// Unready says why the proxy takes no requests, "" while it does.
+	Unready func() string
 	// Version is the program's.
 	Version string
+	// Access says who may do what. Default: who can connect.
+	Access Access
+	// Pprof serves the profiles of the process. Default: it does not.
+	Pprof bool
+	// Log is told what goes wrong with connections. Default: nothing is logged.
+	Log *slog.Logger
 }
 
-// New returns the surface's handler:
-//
-//	/healthz     200 while the process lives
-//	/readyz      200 while it takes requests, else 503
-//	/metrics     Prometheus
-//	/api/status  the state as JSON
-//	/api/drain   POST ?upstream=NAME&server=ID: new requests stay away from a server
-//	/api/restore POST ?upstream=NAME&server=ID: and come back
-//	/api/purge   POST JSON: take something out of the cache; see purgeRequest
-//
-// A page of another origin cannot have a browser post to it.
-func New(o Options) http.Handler {
+// route is one thing that can be asked for.
+type route struct {
+	// path is that of the request and of the description in openapi.yaml; its last
+	// segment may be a {name}.
+	method, path string
+	serve        http.HandlerFunc
+	// open routes say nothing that anybody must not know, and are answered without
+	// a token or certificate: those who look after processes have none.
+	open bool
+	// changes says that something is another way afterwards; read-only instances
+	// refuse it, and so does a browser's request from another site.
+	changes bool
+}
+
+// routes are all that there is.
+func (s *Server) routes() []route {
+	o := s.o
+	all := []route{
+		{method: "GET", path: "/", serve: s.index},
+		{method: "GET", path: "/healthz", open: true, serve: func(w http.ResponseWriter, _ *http.Request) { say(w, "ok") }},
+		{method: "GET", path: "/readyz", open: true, serve: o.readyz},
+		{method: "GET", path: "/metrics", serve: metricsOf(o).ServeHTTP},
+		{method: "GET", path: "/api/openapi.yaml", serve: describe},
+		{method: "GET", path: "/api/status", serve: s.status},
+		{method: "GET", path: "/api/events", serve: s.hub.serve},
+		{method: "POST", path: "/api/drain", changes: true, serve: o.drain(true)},
+		{method: "POST", path: "/api/restore", changes: true, serve: o.drain(false)},
+		{method: "POST", path: "/api/purge", changes: true, serve: o.purge},
+	}
+	if o.Pprof {
+		all = append(all,
+			route{method: "GET", path: "/debug/pprof/", serve: profiles},
+			route{method: "GET", path: "/debug/pprof/{profile}", serve: profile})
+	}
+	return all
+}
+
+// index names what there is.
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	var text strings.Builder
+	text.WriteString("Ringfence " + s.o.Version + "\n")
+	for _, r := range s.routes() {
+		text.WriteString("\n" + r.method + " " + r.path)
+	}
+	say(w, text.String())
+}
+
+// readyz says whether requests are taken, and why not.
+func (o Options) readyz(w http.ResponseWriter, _ *http.Request) {
+	if why := o.Unready(); why != "" {
+		refuse(w, http.StatusServiceUnavailable, "not ready: "+why)
+		return
+	}
+	say(w, "ready")
+}
+
+func metricsOf(o Options) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collector{o}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if o.Ready() {
-			say(w, http.StatusOK, "ready")
-			return
-		}
-		say(w, http.StatusServiceUnavailable, "not ready")
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, statusOf(o.State(), o.Version))
-	})
-	mux.HandleFunc("POST /api/drain", o.drain(true))
-	mux.HandleFunc("POST /api/restore", o.drain(false))
-	mux.HandleFunc("POST /api/purge", o.purge)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, http.StatusOK, "Ringfence "+o.Version+"\n\n/healthz\n/readyz\n/metrics\n/api/status\n/api/drain\n/api/restore\n/api/purge")
-	})
-	return http.NewCrossOriginProtection().Handler(mux)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
-func (o Options) drain(on bool) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		upstream, server := r.FormValue("upstream"), r.FormValue("server")
-		if !o.Drain(upstream, server, on) {
-			say(w, http.StatusNotFound, fmt.Sprintf("upstream %q has no server %q; /api/status names them all", upstream, server))
-			return
-		}
-		what := map[bool]string{true: "drained", false: "restored"}[on]
-		say(w, http.StatusOK, fmt.Sprintf("server %s of upstream %s is %s", server, upstream, what))
-	}
-}
-
-// answer writes JSON for programs and for people.
-func answer(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	// A write error means that the client has gone.
-	_ = enc.Encode(v)
-}
-
-func say(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	// A write error means that the client has gone.
-	_, _ = io.WriteString(w, text+"\n")
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, s.statusNow(s.o.State()))
 }

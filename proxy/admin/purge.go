@@ -33,18 +33,15 @@ type purgeAnswer struct {
 	Error        string   `json:"error,omitempty"` // why it is not acknowledged
 }
 
-// maxPurgeBody bounds a purgeRequest.
-const maxPurgeBody = 1 << 20
-
 func (o Options) purge(w http.ResponseWriter, r *http.Request) {
-	p, err := readPurge(http.MaxBytesReader(w, r.Body, maxPurgeBody))
+	p, err := readPurge(r.Body)
 	if err != nil {
-		say(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	done, err := o.Purge(p)
 	if err != nil {
-		say(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	a := purgeAnswer{Purged: p.Kind.String(), Names: p.Names, Soft: p.Soft, Acknowledged: done.Unconfirmed == nil, Instances: done.Instances}

@@ -12,6 +12,9 @@ import (
 // not changed.
 type status struct {
 	Version     string           `json:"version"`
+	Unready     string           `json:"unready,omitempty"` // why no requests are taken
+	ReadOnly    bool             `json:"read_only"`
+	Admin       adminStatus      `json:"admin"`
 	Connections int              `json:"connections"`
 	Requests    requestStatus    `json:"requests"`
 	Flights     flightStatus     `json:"flights"`
@@ -19,7 +22,35 @@ type status struct {
 	Index       indexStatus      `json:"index"`
 	Tunnels     tunnelStatus     `json:"tunnels"`
 	AccessLog   *accessLogStatus `json:"access_log,omitempty"` // nil without one
+	Fleet       *fleetStatus     `json:"fleet,omitempty"`      // nil for an instance by itself
 	Upstreams   []upstreamStatus `json:"upstreams"`
+}
+
+type adminStatus struct {
+	Connections int64       `json:"connections"`
+	Refused     uint64      `json:"refused"` // connections beyond the most
+	Events      eventStatus `json:"events"`
+}
+
+type eventStatus struct {
+	Subscribers int    `json:"subscribers"`
+	Dropped     uint64 `json:"dropped"` // that were too slow
+	Refused     uint64 `json:"refused"` // beyond the most
+}
+
+type fleetStatus struct {
+	Leases    int64        `json:"leases"`    // held, or being asked for
+	Following int64        `json:"following"` // fills of other instances
+	Taken     int64        `json:"taken"`
+	Lost      int64        `json:"lost"`
+	Fallbacks int64        `json:"fallbacks"` // fills that went on without the engine
+	Nodes     []nodeStatus `json:"nodes"`
+}
+
+type nodeStatus struct {
+	Address string `json:"address"`
+	Up      bool   `json:"up"`
+	Cause   string `json:"cause,omitempty"` // why it is out of use
 }
 
 type requestStatus struct {
@@ -83,6 +114,7 @@ type serverStatus struct {
 	Until       *time.Time        `json:"until,omitempty"`      // end of an ejection
 	Ejections   int               `json:"ejections,omitempty"`  // that are not forgotten
 	Share       float64           `json:"share"`                // part of its weight that it gets requests for
+	Ring        float64           `json:"ring"`                 // part of the keys that are its own
 	LastCheck   string            `json:"last_check,omitempty"` // what it came to
 	InFlight    int               `json:"in_flight"`
 	Queued      int               `json:"queued"`
@@ -92,11 +124,19 @@ type serverStatus struct {
 	Failures    map[string]uint64 `json:"failures"` // by kind
 }
 
-func statusOf(st State, version string) status {
+// statusNow is the status of a state.
+func (s *Server) statusNow(st State) status {
+	out := statusOf(st)
+	out.Version, out.Unready, out.ReadOnly = s.o.Version, s.o.Unready(), s.o.Access.ReadOnly
+	out.Admin = adminStatus{Connections: s.connections.Load(), Refused: s.refused.Load(), Events: s.hub.stats()}
+	return out
+}
+
+func statusOf(st State) status {
 	p := st.Proxy
 	out := status{
-		Version:     version,
 		Connections: st.Clients.Open,
+		Upstreams:   []upstreamStatus{},
 		Requests: requestStatus{
 			InFlight: p.Requests.InFlight, Hits: p.Requests.Hits, Stored: p.Requests.Stored,
 			Collapsed: p.Requests.Collapsed, Refused: p.Requests.Refused,
@@ -114,13 +154,31 @@ func statusOf(st State, version string) status {
 	if l := p.AccessLog; l != nil {
 		out.AccessLog = &accessLogStatus{Lines: l.Lines, Dropped: l.Dropped}
 	}
+	if f := p.Fleet; f != nil {
+		out.Fleet = &fleetStatus{Leases: f.Leading, Following: f.Following, Taken: f.Taken, Lost: f.Lost, Fallbacks: f.Fallbacks, Nodes: []nodeStatus{}}
+		for _, n := range f.Nodes {
+			node := nodeStatus{Address: n.Address, Up: n.Up}
+			if n.Cause != nil {
+				node.Cause = n.Cause.Error()
+			}
+			out.Fleet.Nodes = append(out.Fleet.Nodes, node)
+		}
+	}
 	for end, n := range p.Tunnels.Ended {
 		out.Tunnels.Ended[proxy.TunnelEnd(end).String()] = n
 	}
 	for _, u := range st.Upstreams {
-		pool := upstreamStatus{Name: u.Name, Panicking: u.Panicking, Limit: u.Limit}
+		pool := upstreamStatus{Name: u.Name, Panicking: u.Panicking, Limit: u.Limit, Servers: []serverStatus{}}
+		var ring float64
 		for _, s := range u.Servers {
-			pool.Servers = append(pool.Servers, serverOf(s))
+			ring += s.Share * float64(s.Weight)
+		}
+		for _, s := range u.Servers {
+			server := serverOf(s)
+			if ring > 0 {
+				server.Ring = s.Share * float64(s.Weight) / ring
+			}
+			pool.Servers = append(pool.Servers, server)
 		}
 		out.Upstreams = append(out.Upstreams, pool)
 	}

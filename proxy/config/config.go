@@ -62,13 +62,6 @@ type Config struct {
 	Routes []Route `yaml:"routes" required:"routes: [{upstream: app}]"`
 }
 
-// Admin is the listener of the admin surface.
-type Admin struct {
-	// Listen is its host:port, or "" for none (in a file also off).
-	// Default 127.0.0.1:9901.
-	Listen string `yaml:"listen" default:"127.0.0.1:9901" format:"listen-or-off"`
-}
-
 // LogFormat is the shape of log lines.
 type LogFormat string
 

@@ -30,6 +30,7 @@ func readExample(t *testing.T) []string {
 func TestExampleShowsDefaults(t *testing.T) {
 	const minimal = `
 access_log: {path: stdout}
+admin: {tls: {cert_file: admin.pem, key_file: admin.key}}
 cache: {shared: {redis: {addresses: ['127.0.0.1:6379']}}}
 upstreams: {app: {servers: [{address: '127.0.0.1:9001'}, {address: '127.0.0.1:9002'}, {srv: _http._tcp.app.internal}],
   health_check: {}, adaptive_concurrency: {}}}

@@ -75,7 +75,7 @@ f:2:1: unknown key "shutdown-timeout"; did you mean shutdown_timeout?`},
 	{"listen:\nlog: {level: ~}\nadmin: off\ncache: [1]" + rest,
 		`f:1:8: listen: has no value; write one, or remove the line
 f:2:14: log.level: has no value; write one, or remove the line
-f:3:8: admin: want keys and values (listen), got "off"
+f:3:8: admin: want keys and values (listen, hosts, token, token_file, tls, read_only, pprof), got "off"
 f:4:8: cache: want keys and values (memory, max_object_size, wait_timeout, uncacheable_ttl, max_waiters, max_fills, index_entries, max_variants, max_tags, shared), got a list`},
 	{"log: {level: [info], format: {a: b}}\nlisten: !!str a:1\nadmin: !x {}" + rest,
 		`f:1:14: log.level: want debug, info, warn or error, got a list

@@ -19,11 +19,12 @@ func parseText(format, text string) (string, error) {
 	switch format {
 	case "listen":
 		return text, checkAddress(text, true, exampleListen)
-	case "listen-or-off":
-		if text == "" || text == "off" {
-			return "", nil
-		}
-		return text, checkAddress(text, true, exampleListen)
+	case "admin-listen":
+		return parseAdminListen(text)
+	case "admin-host":
+		return parseAdminHost(text)
+	case "token":
+		return text, checkToken(text)
 	case "server":
 		return parseServer(text)
 	case "srv":

@@ -31,6 +31,7 @@ func derive(d *decoder, c *Config) {
 // is not judged again.
 func validate(d *decoder, c Config) {
 	validateListeners(d, c)
+	validateAdmin(d, c.Admin)
 	if d.sound("shutdown_timeout", "server.tunnel_grace") && c.Server.TunnelGrace > c.ShutdownTimeout {
 		d.faultAt("server.tunnel_grace", "is more than shutdown_timeout; write at most that")
 	}

@@ -108,9 +108,7 @@ func (s *Server) drain(served <-chan error) error {
 		return err
 	}
 	err = errors.Join(err, s.release(ctx))
-	if s.admin != nil {
-		err = errors.Join(err, s.admin.Close())
-	}
+	err = errors.Join(err, s.closeAdmin())
 	s.log.Info("stopped")
 	return err
 }

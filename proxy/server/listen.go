@@ -88,7 +88,7 @@ func (s *Server) Listen() error {
 	if s.admin == nil {
 		return nil
 	}
-	if s.adminListener, err = listen("admin.listen", s.cfg.Admin.Listen); err != nil {
+	if s.adminListener, err = listenAdmin(s.cfg.Admin.Listen); err != nil {
 		return errors.Join(err, s.closeListeners())
 	}
 	return nil
@@ -135,12 +135,4 @@ func (s *Server) Addrs() []string {
 		all[i] = e.gate.Addr().String()
 	}
 	return all
-}
-
-// AdminAddr returns the admin listener's address after Listen, or "".
-func (s *Server) AdminAddr() string {
-	if s.adminListener == nil {
-		return ""
-	}
-	return s.adminListener.Addr().String()
 }

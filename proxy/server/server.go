@@ -4,14 +4,13 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
-	"net/http"
-	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,11 +34,14 @@ type Server struct {
 	door    *edge.Door
 	front   *fasthttp.Server
 	h2      *edge.H2
-	admin   *http.Server // nil without an admin listener
+	admin   *admin.Server // nil without an admin listener
 
 	entrances     []*entrance
 	adminListener net.Listener
-	ready         atomic.Bool
+	adminServes   sync.WaitGroup
+	adminCerts    *edge.Certificates // nil without TLS
+	adminTLS      *tls.Config
+	unready       atomic.Pointer[string] // why no requests are taken, "" while they are
 }
 
 // New builds a server from a valid configuration. It opens the access log, but no
@@ -48,6 +50,7 @@ type Server struct {
 // version is shown by the admin surface.
 func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, log: log}
+	s.setUnready(unreadyNew)
 	var err error
 	if s.pools, err = newPools(cfg, log); err != nil {
 		return nil, err
@@ -74,14 +77,9 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 		Limits: limitsOf(cfg.Server), MaxStreams: cfg.Server.MaxStreams, Log: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	})
 	s.front.NextProto("h2", s.h2.Serve)
-	if cfg.Admin.Listen != "" {
-		s.admin = &http.Server{
-			Handler:           admin.New(admin.Options{State: s.state, Ready: s.ready.Load, Version: version, Drain: s.drainServer, Purge: s.handler.Purge}),
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      60 * time.Second,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		}
+	if err := s.newAdmin(version); err != nil {
+		s.closeAccessLog()
+		return nil, errors.Join(err, s.release(context.Background()))
 	}
 	return s, nil
 }
@@ -103,13 +101,10 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range s.pools {
 		p.Start()
 	}
-	watched := make(chan error, 1)
-	if s.admin != nil {
-		go func() { watched <- s.admin.Serve(s.adminListener) }()
-	}
+	watched := s.serveAdmin()
 	s.awaitServers(ctx)
 	served := s.serve()
-	s.ready.Store(true)
+	s.setUnready("")
 	s.log.Info("listening", "address", strings.Join(s.Addrs(), " "), "admin", s.AdminAddr())
 	var err error
 	select {
@@ -118,9 +113,8 @@ func (s *Server) Run(ctx context.Context) error {
 		err = fmt.Errorf("serve: %w", err)
 		served <- nil // drain waits for one of each
 	case err = <-watched:
-		err = fmt.Errorf("serve the admin surface: %w", err)
 	}
-	s.ready.Store(false)
+	s.setUnready(unreadyDrain)
 	return errors.Join(err, s.drain(served))
 }
 
@@ -147,6 +141,7 @@ func (s *Server) awaitServers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, maxFirst)
 	defer cancel()
 	for name, p := range s.pools {
+		s.setUnready("upstream " + name + " is waited for: its servers' names, or their first checks")
 		if err := p.First(ctx, s.cfg.Upstreams[name].HealthCheck.WaitForFirstCheck); errors.Is(err, context.DeadlineExceeded) {
 			s.log.Warn("not every server was checked before the first request", "upstream", name, "waited", maxFirst.String())
 		}
@@ -157,19 +152,4 @@ func (s *Server) awaitServers(ctx context.Context) {
 func (s *Server) Close() error {
 	s.closeAccessLog()
 	return errors.Join(s.closeListeners(), s.release(context.Background()))
-}
-
-// drainServer keeps new requests away from one server of an upstream.
-func (s *Server) drainServer(upstream, server string, on bool) bool {
-	p := s.pools[upstream]
-	return p != nil && p.Drain(server, on)
-}
-
-// state is what the admin surface shows.
-func (s *Server) state() admin.State {
-	st := admin.State{Proxy: s.handler.View(), Clients: s.door.Stats()}
-	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
-		st.Upstreams = append(st.Upstreams, s.pools[name].Stats())
-	}
-	return st
 }

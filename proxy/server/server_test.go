@@ -134,7 +134,7 @@ func TestDrain(t *testing.T) {
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
-	for s.ready.Load() {
+	for s.whyUnready() == "" {
 		// The word to stop is under way.
 	}
 	if r := ready(t, s); r != http.StatusServiceUnavailable {

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
-	"strings"
 
 	"ringfence/proxy/config"
 	"ringfence/singleflight/redis"
@@ -40,12 +39,10 @@ func sharedOf(c config.Shared) (*redis.Options, error) {
 		o.Mode = redis.Cluster
 	}
 	if c.Redis.PasswordFile != "" {
-		text, err := os.ReadFile(c.Redis.PasswordFile)
-		if err != nil {
+		var err error
+		if o.Password, err = firstLine(c.Redis.PasswordFile); err != nil {
 			return nil, fmt.Errorf("cache.shared.redis.password_file: %w", err)
 		}
-		o.Password, _, _ = strings.Cut(string(text), "\n")
-		o.Password = strings.TrimSuffix(o.Password, "\r")
 	}
 	var err error
 	o.TLS, err = tlsOf(c.Redis)
