@@ -22,6 +22,9 @@ type call struct {
 	conn  edge.Client
 	req   *edge.Request
 	count *stripe
+	lane  uint64 // that of count
+	// outcome is what became of the request in the cache.
+	outcome Outcome
 	// record is nil without an access log.
 	record *record
 	now    time.Time
@@ -42,14 +45,14 @@ type call struct {
 	hops        []netip.Addr // from the peer to the client, as soon as they matter
 	id          string       // of a request that is forwarded; "" where there are no ids
 
-	src       io.ReadCloser // where the answer's body comes from, until a stream takes it over
-	streaming bool          // a stream has taken over the accounting
-	waiting   bool          // it counts among the requests that memory cannot answer
-	body      *edge.Body    // nil until something may read it
-	text      []byte
-	query     []byte // the canonical query, where the route has rules for it
-	forward   wire.Fields
-	kept      wire.Fields // room for fields where they are not all
+	src     io.ReadCloser // where the answer's body comes from, until a stream takes it over
+	out     *stream       // has taken over the accounting, where it is not nil
+	waiting bool          // it counts among the requests that memory cannot answer
+	body    *edge.Body    // nil until something may read it
+	text    []byte
+	query   []byte // the canonical query, where the route has rules for it
+	forward wire.Fields
+	kept    wire.Fields // room for fields where they are not all
 }
 
 // begin counts the request.
@@ -58,7 +61,8 @@ func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
 	c.conn = ctx.Conn().(edge.Client)
 	c.req = c.conn.Request()
 	c.now = c.req.Time
-	c.count = &h.counts[ctx.ConnID()%stripes]
+	c.lane = ctx.ConnID() % stripes
+	c.count = &h.counts[c.lane]
 	c.count.inFlight.Add(1)
 	if h.opts.AccessLog != nil {
 		c.openRecord()

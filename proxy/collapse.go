@@ -37,6 +37,9 @@ func (c *call) collapse(why cache.Reason, l look) {
 	early.end()
 	c.record.flew(joined, r.Leader(), hd, err)
 	c.now = time.Now()
+	if !r.Leader() {
+		c.h.timings.waits.Observe(c.now.Sub(joined))
+	}
 	switch {
 	case err != nil && c.isGone():
 		// The fill goes on for others, and to be stored.

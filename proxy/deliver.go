@@ -74,12 +74,9 @@ func (c *call) putParts(parts []cache.Span, body []byte) {
 }
 
 func (c *call) putBody(body []byte) {
-	switch head := c.ctx.IsHead(); {
-	case !head && len(body) > largeBody:
+	if len(body) > largeBody && !c.ctx.IsHead() {
 		c.stream(io.NopCloser(bytes.NewReader(body)), int64(len(body)), true)
 		return
-	case !head:
-		c.count.bytes.Add(uint64(len(body)))
 	}
 	c.ctx.Response.SetBodyRaw(body)
 }

@@ -85,6 +85,8 @@ type Handler struct {
 	tunnels *tunnels
 	fleet   *fleet // nil for an instance by itself
 	counts  counters
+	timings timings
+	tally   tally
 	log     *slog.Logger
 	calls   sync.Pool // *call
 	copies  sync.Pool // *[]byte of copyBuffer bytes
@@ -125,6 +127,7 @@ func New(o Options) (*Handler, error) {
 	}
 	for _, r := range h.routes {
 		r.prepare()
+		r.counts = h.tally.of(r.name)
 	}
 	flights := singleflight.Options[*head]{
 		MaxFlights:  o.MaxFills,
@@ -170,10 +173,12 @@ func (h *Handler) end(c *call) {
 		c.say(500, "proxy_internal_error", "the proxy could not complete the request")
 		c.putID()
 		c.ctx.Response.Header.SetConnectionClose()
+		c.outcome = Failed
 	}
 	c.release()
-	c.count.status[min(c.ctx.Response.StatusCode()/100, len(c.count.status)-1)].Add(1)
-	if !c.streaming {
+	took := time.Since(c.req.Time)
+	c.countAnswer(took)
+	if c.out == nil {
 		h.leave(c.count, c.waiting)
 		if c.leavesBody() {
 			c.ctx.Response.Header.SetConnectionClose()
@@ -185,7 +190,7 @@ func (h *Handler) end(c *call) {
 	if h.draining.Load() {
 		c.ctx.Response.Header.SetConnectionClose()
 	}
-	c.record.answered(c)
+	c.record.answered(c, took)
 	c.reset()
 	h.calls.Put(c)
 }
@@ -223,7 +228,7 @@ type View struct {
 // View returns the counters at this moment.
 func (h *Handler) View() View {
 	v := View{
-		Requests: h.counts.sum(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
+		Requests: h.requestStats(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
 		Tunnels: h.tunnels.stats(), Purges: h.purges.stats(),
 	}
 	if h.fleet != nil {

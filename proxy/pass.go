@@ -64,6 +64,7 @@ func (c *call) pass(why cache.Reason) {
 		return
 	}
 	c.putStatus(cache.Status{Forward: why})
+	c.outcome = Passed
 	c.putID()
 	if c.body != nil && !c.body.Whole() {
 		// The answer is there before the request: the client had better stop

@@ -63,14 +63,14 @@ func (r *record) Close() error {
 }
 
 // answered notes what the call knows, whose head is about to be sent.
-func (r *record) answered(c *call) {
+func (r *record) answered(c *call, took time.Duration) {
 	if r == nil {
 		return
 	}
 	req, resp := c.req, &c.ctx.Response
-	r.Time, r.FirstByte = req.Time, time.Since(req.Time)
+	r.Time, r.FirstByte = req.Time, took
 	r.Status = resp.StatusCode()
-	if !c.streaming && !resp.SkipBody && !c.ctx.IsHead() {
+	if c.out == nil && !resp.SkipBody && !c.ctx.IsHead() {
 		r.Bytes = int64(len(resp.Body()))
 	}
 	r.Peer, r.Client = c.conn.Peer(), peerOf(c.conn)

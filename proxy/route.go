@@ -54,6 +54,7 @@ type Route struct {
 	ofTarget int    // and before those of fields
 	purgers  trust
 	failures *failureLog
+	counts   *routeCounts // of the handler's tally
 	// name and pool are what the access log calls the route and its upstream.
 	name, pool string
 }

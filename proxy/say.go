@@ -26,6 +26,7 @@ func (c *call) sayFailure(err error, why cache.Reason) {
 		c.ctx.Response.Header.Set("Retry-After", "1")
 	}
 	c.putStatus(cache.Status{Forward: why})
+	c.outcome = Failed
 }
 
 // sayNothing answers a request that its client has taken back, for the counters:
@@ -33,6 +34,7 @@ func (c *call) sayFailure(err error, why cache.Reason) {
 func (c *call) sayNothing(why cache.Reason) {
 	c.say(499, "", "the client is gone")
 	c.putStatus(cache.Status{Forward: why})
+	c.outcome = Gone
 }
 
 // refuse answers a request that cannot be taken further.
@@ -125,9 +127,7 @@ func ownFields(now time.Time, kind string) wire.Fields {
 // putStatus adds this cache's member to Cache-Status (RFC 9211), and counts the
 // answer by what it says: each request that has a route gets one.
 func (c *call) putStatus(st cache.Status) {
-	if st.Hit {
-		c.count.hits.Add(1)
-	} else {
+	if c.outcome = outcomeOf(st); !st.Hit {
 		c.count.forwarded[st.Forward].Add(1)
 	}
 	c.record.cached(st)

@@ -267,7 +267,7 @@ func TestBodyBytesAreCountedOnce(t *testing.T) {
 		if r := s.get("/"); !r.says("hit") || len(r.body) != size {
 			t.Fatalf("%d bytes: %.80s", len(r.body), r)
 		}
-		if n := s.h.View().Requests.Bytes; n != 2*uint64(size) {
+		if n := s.h.View().Requests.Bytes.Sum(); n != 2*uint64(size) {
 			t.Errorf("%d bytes counted for two bodies of %d", n, size)
 		}
 	}

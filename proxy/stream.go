@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"ringfence/proxy/edge"
 	"ringfence/proxy/wire"
@@ -29,8 +30,11 @@ type stream struct {
 	record *record
 	length int64 // bytes, wire.Chunked, or wire.UntilClose
 	ready  bool  // some of it is there
-	// waiting is what it was of the call.
+	// waiting, began and outcome are what they were of the call, which tells of the
+	// last two as it ends.
 	waiting, closed bool
+	began           time.Time
+	outcome         Outcome
 }
 
 // putStream sets the body of the answer, its length in bytes or wire.Chunked,
@@ -47,7 +51,6 @@ func (c *call) putStream(src io.ReadCloser, length, arrived int64) error {
 		return err
 	}
 	c.ctx.Response.SetBody((*buf)[:length])
-	c.count.bytes.Add(uint64(length))
 	return nil
 }
 
@@ -55,7 +58,7 @@ func (c *call) putStream(src io.ReadCloser, length, arrived int64) error {
 // head waits for the beginning of one that is ready. It takes src over.
 func (c *call) stream(src io.ReadCloser, length int64, ready bool) {
 	s := &stream{src: src, h: c.h, count: c.count, client: c.conn, record: c.record, length: length, ready: ready, waiting: c.waiting}
-	c.src, c.streaming = nil, true
+	c.src, c.out = nil, s
 	resp := &c.ctx.Response
 	if length >= 0 || c.req.Minor > 0 {
 		resp.SetBodyStream(s, int(length))
@@ -94,7 +97,7 @@ func (c chunks) Write(p []byte) (int, error) {
 // so each byte leaves when it comes, and the head at once where none is there yet.
 func (s *stream) WriteTo(io.Writer) (n int64, err error) {
 	n, err = s.send()
-	s.count.bytes.Add(uint64(n))
+	s.count.bytes[s.outcome].Add(uint64(n))
 	if s.length >= 0 && err == nil && n != s.length {
 		err = io.ErrUnexpectedEOF
 	}
@@ -190,6 +193,7 @@ func (s *stream) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.h.timings.whole[s.outcome].Observe(time.Since(s.began))
 	s.h.leave(s.count, s.waiting)
 	return s.src.Close()
 }

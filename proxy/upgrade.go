@@ -58,6 +58,7 @@ func (c *call) upgrade() {
 func (c *call) handOver(server *upstream.Tunnel, answer wire.Fields) {
 	conn, h, r := c.conn.(*edge.Conn), c.h, c.keepRecord() // no other client can ask for it
 	c.putStatus(cache.Status{Forward: cache.Upgrade})
+	c.outcome = Passed
 	head := appendSwitch(nil, c.switchTo, view(c.text), answer)
 	c.ctx.Response.SetStatusCode(101) // for the counters
 	c.src = nil

@@ -75,7 +75,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/healthz", open: true, serve: func(w http.ResponseWriter, _ *http.Request) { say(w, "ok") }},
 		{method: "GET", path: "/readyz", open: true, serve: o.readyz},
 		{method: "GET", path: "/metrics", serve: metricsOf(o).ServeHTTP},
-		{method: "GET", path: "/api/openapi.yaml", serve: describe},
+		{method: "GET", path: "/api/openapi.yaml", serve: serveOpenAPI},
 		{method: "GET", path: "/api/status", serve: s.status},
 		{method: "GET", path: "/api/events", serve: s.hub.serve},
 		{method: "POST", path: "/api/drain", changes: true, serve: o.drain(true)},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"ringfence/proxy/cache"
 	"ringfence/proxy/cache/memory"
 	"ringfence/proxy/edge"
+	"ringfence/proxy/histogram"
 	"ringfence/proxy/upstream"
 	"ringfence/singleflight"
 	"ringfence/singleflight/redis"
@@ -30,7 +32,9 @@ func busy() State {
 	return State{
 		Proxy: proxy.View{
 			Requests: proxy.Stats{
-				InFlight: 3, Hits: 5, Stored: 2, Collapsed: 7, Stale: 12, Renewals: 13, VariantsDropped: 14, Refused: 1, Bytes: 1 << 20,
+				InFlight: 3, Hits: 5, Stored: 2, Collapsed: 7, Stale: 12, Renewals: 13, VariantsDropped: 14, Refused: 1, Bytes: proxy.ByOutcome{proxy.Hit: 1000, proxy.Missed: 24},
+				Routes:    map[string]proxy.ByOutcome{"*/": {proxy.Hit: 5, proxy.Missed: 3}, "a.example/x": {proxy.Collapsed: 7}},
+				FirstByte: took(time.Millisecond, 3*time.Second), Whole: took(time.Millisecond, 5*time.Second), Waits: took(time.Second)[proxy.Hit],
 				Forwarded: map[cache.Reason]uint64{cache.Miss: 4}, Unstored: map[cache.Reason]uint64{cache.Private: 6},
 				Status: [6]uint64{0, 0, 9, 8, 0, 1},
 			},
@@ -42,12 +46,12 @@ func busy() State {
 			Purges:    [proxy.PurgeKinds]proxy.PurgeStats{proxy.PurgeTag: {Hard: 5, Soft: 6}},
 			AccessLog: &accesslog.Stats{Lines: 21, Dropped: 22},
 			Fleet: &redis.Stats{Leading: 2, Following: 3, Taken: 4, Lost: 5, Fallbacks: 6, HeldElsewhere: 7,
-				Nodes: []redis.NodeStats{{Address: "r:1", Up: true}, {Address: "r:2", Cause: errors.New("gone")}}},
+				Nodes: []redis.NodeStats{{Address: "127.0.0.1:6379", Up: true}, {Address: "r:2", Cause: errors.New("gone")}}},
 		},
-		Upstreams: []upstream.Stats{{Name: "app", Panics: 1, Servers: []upstream.ServerStats{
+		Upstreams: []upstream.Stats{{Name: "app", Panics: 1, Took: took(time.Second / 4)[proxy.Hit], Servers: []upstream.ServerStats{
 			{
 				ID: "a", Address: "127.0.0.1:1", Weight: 2, InFlight: 1, Queued: 4, Open: 2, Idle: 1,
-				Requests: 9, Failures: map[upstream.Kind]uint64{upstream.Refused: 3}, Share: 0.5,
+				Requests: 9, Failures: map[upstream.Kind]uint64{upstream.Refused: 3}, Share: 0.5, Keys: 0.25, Took: 1500 * time.Millisecond, Ejected: 6, Downed: 7,
 				Health: health.Status{Since: time.Unix(1e9, 0).UTC(), Reason: "new", Checks: health.Checks{Result: "200"}},
 			},
 			{ID: "b", Address: "127.0.0.1:2", Weight: 1, Backup: true, Health: health.Status{
@@ -57,6 +61,17 @@ func busy() State {
 		}}},
 		Clients: edge.DoorStats{Open: 4, Lingering: 1, Accepted: 50, Full: 2, Crowded: 3, Failed: 4, Requests: 60, H2Requests: 70, H2Open: 2, H2Accepted: 8, H2Abusive: 1},
 	}
+}
+
+// took has these durations under proxy.Hit, and nothing under the other outcomes.
+func took(durations ...time.Duration) []histogram.Snapshot {
+	var h histogram.Histogram
+	for _, d := range durations {
+		h.Observe(d)
+	}
+	all := make([]histogram.Snapshot, proxy.OutcomeCount)
+	all[proxy.Hit].Add(&h)
+	return all
 }
 
 func ask(t *testing.T, o Options, method, path string) *httptest.ResponseRecorder {
@@ -217,8 +232,22 @@ func TestMetrics(t *testing.T) {
 	}
 	lines := strings.Split(w.Body.String(), "\n")
 	for _, want := range []string{
-		`ringfence_build_info{version="1.2.3"} 1`,
-		`ringfence_requests_total{outcome="hit"} 5`, `ringfence_requests_total{outcome="uri-miss"} 4`,
+		`ringfence_build_info{goversion="` + runtime.Version() + `",version="1.2.3"} 1`,
+		`ringfence_requests_total{outcome="hit",route="*/"} 5`, `ringfence_requests_total{outcome="collapsed",route="a.example/x"} 7`,
+		`ringfence_requests_total{outcome="pass",route="*/"} 0`, `ringfence_requests_forwarded_total{reason="uri-miss"} 4`,
+		`ringfence_response_body_bytes_total{outcome="hit"} 1000`, `ringfence_response_body_bytes_total{outcome="miss"} 24`,
+		`ringfence_request_first_byte_seconds_bucket{outcome="hit",le="0.0009765625"} 0`,
+		`ringfence_request_first_byte_seconds_bucket{outcome="hit",le="0.001953125"} 1`,
+		`ringfence_request_first_byte_seconds_bucket{outcome="hit",le="4"} 2`,
+		`ringfence_request_first_byte_seconds_bucket{outcome="hit",le="+Inf"} 2`,
+		`ringfence_request_first_byte_seconds_sum{outcome="hit"} 3.001`, `ringfence_request_duration_seconds_sum{outcome="hit"} 5.001`,
+		`ringfence_request_duration_seconds_count{outcome="gone"} 0`, `ringfence_fill_wait_seconds_sum 1`,
+		`ringfence_upstream_response_seconds_bucket{upstream="app",le="0.25"} 1`,
+		`ringfence_upstream_response_seconds_bucket{upstream="app",le="0.125"} 0`,
+		`ringfence_upstream_server_response_seconds_total{server="a",upstream="app"} 1.5`,
+		`ringfence_upstream_server_ring_share{server="a",upstream="app"} 0.25`,
+		`ringfence_upstream_server_ejections_total{cause="requests",server="a",upstream="app"} 6`,
+		`ringfence_upstream_server_ejections_total{cause="checks",server="a",upstream="app"} 7`,
 		`ringfence_responses_total{class="2xx"} 9`, `ringfence_responses_total{class="5xx"} 1`,
 		`ringfence_requests_in_flight 3`, `ringfence_fills_unstored_total{reason="private"} 6`,
 		`ringfence_tunnels 2`, `ringfence_tunnels_opened_total 8`, `ringfence_tunnels_ended_total{reason="broken"} 2`,
@@ -226,7 +255,7 @@ func TestMetrics(t *testing.T) {
 		`ringfence_purges_total{kind="tag",mode="hard"} 5`, `ringfence_purges_total{kind="tag",mode="soft"} 6`,
 		`ringfence_purges_total{kind="everything",mode="hard"} 0`,
 		`ringfence_access_log_lines_total 21`, `ringfence_access_log_dropped_total 22`,
-		`ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
+		`ringfence_fleet_leases 3`, `ringfence_fleet_node_up{node="127.0.0.1:6379"} 1`, `ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
 		`ringfence_client_connections_total 50`, `ringfence_client_connections_rejected_total{reason="client"} 3`,
 		`ringfence_client_http2_connections 2`, `ringfence_client_http2_connections_total 8`, `ringfence_client_http2_connections_abusive_total 1`,
 		`ringfence_client_requests_total{protocol="http/1"} 60`, `ringfence_client_requests_total{protocol="http/2"} 70`,

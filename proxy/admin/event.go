@@ -97,7 +97,7 @@ func ratesOf(was, is State, seconds float64) (rates, *float64) {
 	r := rates{
 		Answers:    per(func(c counts) uint64 { return c.answers }),
 		Errors:     per(func(c counts) uint64 { return c.Status[5] }),
-		Bytes:      per(func(c counts) uint64 { return c.Bytes }),
+		Bytes:      per(func(c counts) uint64 { return c.Bytes.Sum() }),
 		Hits:       per(func(c counts) uint64 { return c.Hits }),
 		Forwarded:  per(func(c counts) uint64 { return c.forwarded }),
 		Collapsed:  per(func(c counts) uint64 { return c.Collapsed }),

@@ -218,7 +218,7 @@ func TestRates(t *testing.T) {
 		return State{Proxy: proxy.View{
 			Requests: proxy.Stats{
 				Hits: 3 * n, Forwarded: map[cache.Reason]uint64{cache.Miss: n}, Collapsed: 5 * n, Stale: 6 * n, Renewals: 7 * n,
-				Bytes: 8 * n, Status: [6]uint64{n, 0, n, 0, 0, 2 * n},
+				Bytes: proxy.ByOutcome{proxy.Hit: 8 * n}, Status: [6]uint64{n, 0, n, 0, 0, 2 * n},
 			},
 			Fleet: &redis.Stats{Taken: int64(9 * n), HeldElsewhere: int64(10 * n)},
 		}}

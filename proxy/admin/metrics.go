@@ -1,6 +1,9 @@
 package admin
 
 import (
+	"maps"
+	"runtime"
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,8 +25,10 @@ func (collector) Describe(chan<- *prometheus.Desc) {}
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	st := c.o.State()
 	m := metrics{ch}
-	m.gauge("build_info", "The running version; always 1.", 1, label{"version", c.o.Version})
+	m.gauge("build_info", "The running version, and the Go it was built with; always 1.", 1,
+		label{"version", c.o.Version}, label{"goversion", runtime.Version()})
 	m.requests(st)
+	m.clients(st)
 	m.flights(st)
 	m.memory(st)
 	m.tunnels(st)
@@ -47,21 +52,36 @@ func (m metrics) gauge(name, help string, v float64, labels ...label) {
 }
 
 func (m metrics) send(kind prometheus.ValueType, name, help string, v float64, labels []label) {
+	desc, values := describe(name, help, labels)
+	m.ch <- prometheus.MustNewConstMetric(desc, kind, v, values...)
+}
+
+func describe(name, help string, labels []label) (*prometheus.Desc, []string) {
 	names, values := make([]string, len(labels)), make([]string, len(labels))
 	for i, l := range labels {
 		names[i], values[i] = l.name, l.value
 	}
-	desc := prometheus.NewDesc("ringfence_"+name, help, names, nil)
-	m.ch <- prometheus.MustNewConstMetric(desc, kind, v, values...)
+	return prometheus.NewDesc("ringfence_"+name, help, names, nil), values
 }
 
 func (m metrics) requests(st State) {
 	r := st.Proxy.Requests
-	const help = "Requests by what became of them in the cache: hit, or why the store did not answer."
-	m.counter("requests_total", help, r.Hits, label{"outcome", "hit"})
-	for reason, n := range r.Forwarded {
-		m.counter("requests_total", help, n, label{"outcome", reason.String()})
+	for _, route := range slices.Sorted(maps.Keys(r.Routes)) {
+		for o, n := range r.Routes[route] {
+			m.counter("requests_total", "Requests by their route's host and path prefix, and by what became of them in the cache.", n,
+				label{"route", route}, label{"outcome", proxy.Outcome(o).String()})
+		}
 	}
+	for reason, n := range r.Forwarded {
+		m.counter("requests_forwarded_total", "Requests that the store did not answer, by why.", n, label{"reason", reason.String()})
+	}
+	for o := range r.FirstByte {
+		outcome := label{"outcome", proxy.Outcome(o).String()}
+		m.histogram("request_first_byte_seconds", "Time from a request's head to the head of its answer, by outcome.", &r.FirstByte[o], outcome)
+		m.histogram("request_duration_seconds", "Time from a request's head to the end of its answer, by outcome.", &r.Whole[o], outcome)
+		m.counter("response_body_bytes_total", "Bytes of answers' bodies sent to clients, by outcome.", r.Bytes[o], outcome)
+	}
+	m.histogram("fill_wait_seconds", "Time that requests waited for the heads of other requests' fills.", &r.Waits)
 	m.counter("requests_refused_total", "Requests that were malformed, too large, too late, or had no route.", r.Refused)
 	m.counter("requests_overload_total", "Requests beyond the most that may be under way.", r.Overload)
 	m.counter("requests_collapsed_total", "Requests answered by another request's fill.", r.Collapsed)
@@ -70,13 +90,15 @@ func (m metrics) requests(st State) {
 	for class, n := range r.Status[1:] {
 		m.counter("responses_total", "Answers by status class.", n, label{"class", strconv.Itoa(class+1) + "xx"})
 	}
-	m.counter("response_body_bytes_total", "Bytes of answers' bodies sent to clients.", r.Bytes)
 	m.counter("renewals_total", "Fills in the background, for stored responses at or near their end.", r.Renewals)
 	m.counter("variants_dropped_total", "Stored responses that gave way to a newer variant of their key.", r.VariantsDropped)
 	m.counter("fills_stored_total", "Fills that went into the memory tier.", r.Stored)
 	for reason, n := range r.Unstored {
 		m.counter("fills_unstored_total", "Fills that were not stored, by why.", n, label{"reason", reason.String()})
 	}
+}
+
+func (m metrics) clients(st State) {
 	m.gauge("client_connections", "Open client connections.", float64(st.Clients.Open))
 	m.gauge("client_http2_connections", "Open client connections that speak HTTP/2.", float64(st.Clients.H2Open))
 	m.counter("client_http2_connections_total", "Client connections that spoke HTTP/2.", st.Clients.H2Accepted)
@@ -197,6 +219,7 @@ func (m metrics) upstreams(st State) {
 		if u.Panicking {
 			panicking = 1
 		}
+		m.histogram("upstream_response_seconds", "Time that requests to servers took to the head of the answer or the failure; each retry is one of its own.", &u.Took, pool)
 		m.gauge("upstream_panicking", "Whether health is disregarded, since too few servers are fit.", panicking, pool)
 		m.counter("upstream_panics_total", "Requests sent while health was disregarded.", u.Panics, pool)
 		m.counter("upstream_retries_total", "Requests sent to one more server after a failure.", u.Retries, pool)
@@ -226,12 +249,17 @@ func (m metrics) server(s upstream.ServerStats, of ...label) {
 		m.gauge("upstream_server_standing", "What the server is: 1 for the standing that it has.", is, with(of, "standing", standing.String())...)
 	}
 	m.gauge("upstream_server_share", "Part of its weight that the server gets requests for.", s.Share, of...)
-	m.gauge("upstream_server_ejections", "Ejections that make the next one longer.", float64(s.Health.Ejections), of...)
+	m.gauge("upstream_server_ring_share", "Part of all keys that are the server's now, 0 to 1.", s.Keys, of...)
+	m.gauge("upstream_server_ejections_remembered", "Ejections that make the next one longer.", float64(s.Health.Ejections), of...)
+	const ejections = "Times the server was ejected: for what came of requests, or of health checks."
+	m.counter("upstream_server_ejections_total", ejections, s.Ejected, with(of, "cause", "requests")...)
+	m.counter("upstream_server_ejections_total", ejections, s.Downed, with(of, "cause", "checks")...)
 	m.gauge("upstream_server_in_flight", "Requests in flight to the server.", float64(s.InFlight), of...)
 	m.gauge("upstream_server_queued", "Requests that wait for one in flight to end.", float64(s.Queued), of...)
 	m.gauge("upstream_server_connections", "Open connections to the server.", float64(s.Open), of...)
 	m.gauge("upstream_server_idle_connections", "Idle ones among them.", float64(s.Idle), of...)
 	m.counter("upstream_server_requests_total", "Requests sent to the server.", s.Requests, of...)
+	m.send(prometheus.CounterValue, "upstream_server_response_seconds_total", "Time that requests to the server took in all, to the head of the answer or the failure.", s.Took.Seconds(), of)
 	m.counter("upstream_server_reused_total", "Those sent on a kept connection.", s.Reused, of...)
 	m.counter("upstream_server_waited_total", "Requests that were queued.", s.Waited, of...)
 	m.counter("upstream_server_queue_full_total", "Requests that found no place in the queue.", s.QueueFull, of...)

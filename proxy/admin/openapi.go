@@ -10,7 +10,7 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-func describe(w http.ResponseWriter, _ *http.Request) {
+func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml") // RFC 9512
 	// A write error means that the client has gone.
 	_, _ = w.Write(openAPI)

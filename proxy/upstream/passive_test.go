@@ -144,7 +144,13 @@ func TestEjected(t *testing.T) {
 	for range 3 {
 		mustGet(t, p, "GET ")
 	}
-	if st := p.Stats().Servers[first]; st.Requests != 3 || st.Health.Standing != health.Ejected || p.Stats().Panics != 0 {
-		t.Errorf("%+v", st)
+	st := p.Stats()
+	if s := st.Servers[first]; s.Requests != 3 || s.Health.Standing != health.Ejected || st.Panics != 0 || s.Keys != 0 || st.Servers[1-first].Keys != 1 {
+		t.Errorf("%+v", s)
+	}
+	// The log, and with it the count, comes after the change.
+	until(t, func() bool { s := p.Stats().Servers[first]; return s.Ejected == 1 && s.Downed == 0 })
+	if took := st.Servers[0].Took + st.Servers[1].Took; st.Took.Count() != 6 || took != st.Took.Sum || took <= 0 {
+		t.Errorf("%d requests took %v, those of the servers %v", st.Took.Count(), st.Took.Sum, took)
 	}
 }

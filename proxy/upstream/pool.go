@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ringfence/health"
+	"ringfence/proxy/histogram"
 	"ringfence/proxy/upstream/discover"
 	"ringfence/proxy/wire"
 )
@@ -107,6 +108,7 @@ type Pool struct {
 	budget budget
 
 	counts counts
+	took   histogram.Histogram
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -301,8 +303,17 @@ func (s *set) bind(states []health.Share) {
 	}
 }
 
-// report logs a change of one member.
+// report logs a change of one member, and counts it where it is an ejection.
 func (p *Pool) report(e health.Event) {
+	for _, m := range p.set.Load().members {
+		switch {
+		case m.id != e.Target.ID:
+		case e.Is == health.Ejected:
+			m.ejected.Add(1)
+		case e.Is == health.Down:
+			m.downed.Add(1)
+		}
+	}
 	log := p.log.With("server", e.Target.ID, "is", e.Is.String(), "was", e.Was.String(), "reason", e.Reason)
 	switch e.Is {
 	case health.Live, health.Unchecked:

@@ -249,10 +249,14 @@ func (p *Pool) try(ctx context.Context, s *server, req *Request, more bool) resu
 			limits.response = min(limits.response, p.o.Retry.PerTry)
 		}
 	}
+	began := time.Now()
 	resp, stale, err := start(ctx, s, p.bufs, limits, req.again(), false)
 	if stale {
 		resp, _, err = start(ctx, s, p.bufs, limits, req.again(), true)
 	}
+	took := time.Since(began)
+	p.took.Observe(took)
+	s.took.Add(int64(took))
 	if err != nil {
 		s.leave()
 	}

@@ -77,6 +77,9 @@ type server struct {
 	requests atomic.Uint64
 	failures [kinds]atomic.Uint64
 	reused   atomic.Uint64
+	took     atomic.Int64  // nanoseconds, see ServerStats.Took
+	ejected  atomic.Uint64 // times, for what came of requests
+	downed   atomic.Uint64 // times, for what came of checks
 }
 
 func newServer(o serverOptions) *server {

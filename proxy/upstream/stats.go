@@ -1,7 +1,10 @@
 package upstream
 
 import (
+	"time"
+
 	"ringfence/health"
+	"ringfence/proxy/histogram"
 	"ringfence/proxy/upstream/discover"
 )
 
@@ -15,11 +18,20 @@ type ServerStats struct {
 	Health health.Status
 	// Share is the part of its weight that it gets requests for, 0 to 1.
 	Share float64
+	// Keys is the part of all keys, 0 to 1, that are the server's now, as weights
+	// and shares make it.
+	Keys float64
 	// InFlight counts the requests to it, Queued those that wait for one of
 	// these to end; Open and Idle the connections.
 	InFlight, Queued, Open, Idle int
 	// Requests counts the exchanges begun, Reused those on a kept connection.
 	Requests, Reused uint64
+	// Took is how long requests to the server took in all, each from when it was
+	// let in to the head of the answer or the failure.
+	Took time.Duration
+	// Ejected counts the ejections for what came of requests, Downed those for what
+	// came of checks.
+	Ejected, Downed uint64
 	// Waited counts the requests that were queued, QueueFull those that found no
 	// place in the queue, and QueueLate those that waited in vain.
 	Waited, QueueFull, QueueLate uint64
@@ -41,6 +53,9 @@ type Stats struct {
 	// Spread counts how often a member was passed over for being over its share
 	// of the load.
 	Spread uint64
+	// Took is how long requests to servers took, as in [ServerStats]: each retry and
+	// hedge is one of its own, and time in queues does not count.
+	Took histogram.Snapshot
 	// Limit is what adaptive concurrency allows at once, 0 without it; Shed
 	// counts the requests beyond.
 	Limit int
@@ -61,6 +76,11 @@ func (p *Pool) Stats() Stats {
 	if p.limiter != nil {
 		st.Limit = p.limiter.Snapshot().Limit
 	}
+	st.Took.Add(&p.took)
+	weight := 0.0
+	for i := range s.members {
+		weight += s.weight(i)
+	}
 	states := make(map[string]health.Status)
 	for _, h := range p.group.Snapshot() {
 		states[h.Target.ID] = h
@@ -71,8 +91,12 @@ func (p *Pool) Stats() Stats {
 			Health: states[m.id], Share: s.factors[i],
 			InFlight: m.gate.inFlight(), Queued: m.gate.queued(),
 			Requests: m.requests.Load(), Reused: m.reused.Load(),
+			Took: time.Duration(m.took.Load()), Ejected: m.ejected.Load(), Downed: m.downed.Load(),
 			Waited: m.gate.waited.Load(), QueueFull: m.gate.full.Load(), QueueLate: m.gate.late.Load(),
 			Failures: make(map[Kind]uint64),
+		}
+		if weight > 0 {
+			view.Keys = s.weight(i) / weight
 		}
 		view.Open, view.Idle = m.connections()
 		for k := range m.failures {
