@@ -90,41 +90,23 @@ func (c *call) reset() {
 
 // serve takes the request through its life.
 func (c *call) serve() {
-	if status, why := c.parse(); status != 0 {
+	switch to, status, why := c.chart(); to {
+	case refused:
 		c.refuse(status, why)
-		return
-	}
-	if port := c.conn.Site().RedirectToHTTPS; port > 0 {
-		c.redirect(port)
-		return
-	}
-	if c.target.raw == "*" {
+	case redirected:
+		c.redirect(c.conn.Site().RedirectToHTTPS)
+	case ours:
 		c.options()
-		return
-	}
-	if c.route = c.h.routes.match(c.target.host, c.target.path); c.route == nil {
-		c.refuse(404, "no route for this host and path")
-		return
-	}
-	if c.route.Query != nil {
-		c.target, c.query = c.target.withQuery(c.route.Query, c.query[:0])
-	}
-	c.rq = cache.NewRequest(&c.route.Policy, c.method, c.fields)
-	c.key.build(c.route, c.target, c.fields)
-	if c.method == "PURGE" && len(c.route.PurgeFrom) > 0 {
+	case purges:
 		c.purge()
-		return
-	}
-	if c.switchTo = c.route.protocol(c.offers); c.switchTo != "" {
+	case upgrades:
 		c.upgrade()
-		return
-	}
-	if !c.route.Cache {
+	case uncached:
 		c.pass(cache.RouteOff)
-		return
+	default:
+		c.h.hot.see(c)
+		c.answer(firstLook)
 	}
-	c.h.hot.see(c)
-	c.answer(firstLook)
 }
 
 // enter counts the request among those that memory cannot answer. Where there are
@@ -163,38 +145,22 @@ const (
 
 // answer answers from the store or by a fill.
 func (c *call) answer(l look) {
-	e, missing := c.h.find(&c.key, c.fields, c.now)
-	c.found = e
-	d := cache.Decide(e.object(), c.rq, c.now)
-	if d.Reason == cache.Miss {
-		d.Reason = missing
-	}
-	switch d.Action {
-	case cache.Serve, cache.ServeAndRefresh:
+	switch p, d := c.decide(); p {
+	case fromStore:
+		e := c.found
 		if d.Action == cache.ServeAndRefresh || d.TTL < e.early && cache.RefreshesEarly(e.Object, d.TTL, 1-rand.Float64()) {
 			c.renew(e)
 		}
 		c.deliverEntry(e, cache.Status{Hit: true, HasTTL: true, TTL: d.TTL, Detail: d.Reason}, d.Age)
-	case cache.OnlyIfCached:
+	case standingIn:
+		c.standIn()
+	case notCached:
 		c.say(504, "", "not in the cache")
 		c.putStatus(cache.Status{Forward: d.Reason})
-	case cache.Revalidate, cache.Fetch:
-		c.fetch(d.Reason, l)
+	case byFill:
+		c.collapse(d.Reason, l)
 	default:
 		c.pass(d.Reason)
-	}
-}
-
-// fetch answers by a fill, or past the cache where a fill would be in vain.
-func (c *call) fetch(why cache.Reason, l look) {
-	switch {
-	case c.standsIn():
-	case c.isUncacheable():
-		c.pass(cache.Uncacheable)
-	case c.rq.HasRange() && (c.route.RangeFill == 0 || c.isMarked(large)):
-		c.pass(why)
-	default:
-		c.collapse(why, l)
 	}
 }
 

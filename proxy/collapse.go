@@ -62,7 +62,9 @@ func (c *call) collapse(why cache.Reason, l look) {
 			c.found.noteAttempt(true)
 		}
 		c.release()
-		if !c.standsIn() {
+		if c.mayStandIn() {
+			c.standIn()
+		} else {
 			c.pass(why)
 		}
 	}
@@ -187,7 +189,7 @@ func (c *call) whole(hd *head, why cache.Reason) ([]byte, bool) {
 		c.fail(err, why)
 		return nil, false
 	case n > c.route.RangeFill:
-		c.h.mark(c.key.bytes, large)
+		c.h.mark(c.key.bytes, large, cache.RangeTooLarge)
 		c.pass(cache.RangeTooLarge)
 		return nil, false
 	}

@@ -136,13 +136,13 @@ func (j *job) fill(ctx context.Context, w *singleflight.Writer[*head]) error {
 // Requests with cookies fly apart from those without: an answer that turns out
 // to be personal is remembered in the whole fleet, and others must not pay for
 // it.
-func (j *job) fleetKey() redis.Key {
-	class := classOf(j.fields.Has("Authorization"))
-	if class == 'p' && hasCredentials(j.fields) {
+func (k *keys) fleetKey(fields wire.Fields) redis.Key {
+	class := classOf(fields.Has("Authorization"))
+	if class == 'p' && hasCredentials(fields) {
 		class = 'c'
 	}
-	name := append([]byte{class}, j.key.bytes[:j.key.primary]...)
-	return redis.Key{Name: string(name), Variant: string(j.key.variant())}
+	name := append([]byte{class}, k.bytes[:k.primary]...)
+	return redis.Key{Name: string(name), Variant: string(k.variant())}
 }
 
 // ask fetches from the upstream, judges, publishes and stores.

@@ -90,12 +90,12 @@ type shared struct {
 // lead fills w from the fleet, or for it.
 func (f *fleet) lead(ctx context.Context, j *job, w *singleflight.Writer[*head]) error {
 	s := &shared{j: j, began: time.Now()}
-	err := f.locker.Lead(ctx, j.fleetKey(), w, j.ask, s)
+	err := f.locker.Lead(ctx, j.key.fleetKey(j.fields), w, j.ask, s)
 	if s.decoded != nil {
 		s.decoded.whole.end(nil) // it was not kept
 	}
 	if errors.Is(err, redis.ErrPrivate) {
-		j.markUncacheable()
+		j.markUncacheable(cache.None)
 	}
 	return err
 }
@@ -136,29 +136,23 @@ func identityOf(m *cache.Meta, length int64) uint64 {
 // Decode implements redis.Codec.
 func (s *shared) Decode(st redis.Stored) (*head, error) {
 	j, now := s.j, time.Now()
-	status, age, variant, fields, err := decodeHead(string(st.Bytes))
+	f, err := readForeign(st, &j.route.Policy, j.rq, now)
 	if err != nil {
 		return nil, err
 	}
-	age += st.Age
-	fields = append(fields, wire.Field{Name: "Age", Value: strconv.FormatInt(int64((age+time.Second-1)/time.Second), 10)})
 	hd := &head{
-		length: st.Length, born: min(st.Born, j.born), variant: variant, copied: true,
-		whole: &whole{ended: make(chan struct{})},
+		length: st.Length, born: min(st.Born, j.born), variant: f.variant, copied: true,
+		whole: &whole{ended: make(chan struct{})}, meta: f.meta, reason: f.reason, tags: tagsOf(j.target, &f.meta),
 	}
-	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, status, fields, now, now)
-	hd.tags = tagsOf(j.target, &hd.meta)
 	if hd.born < j.h.struck.last(&j.key, hd.tags).Latest() {
 		return nil, errOfNoUse
 	}
 	// What was asked for after this request came is as good as an answer of its
 	// own; what is older must be what Decide would serve.
 	hd.stored = st.Age > now.Sub(s.began)
-	o := &cache.Object{Meta: hd.meta}
 	switch {
 	case !hd.stored:
-	case j.renewal && j.found != nil && age >= j.found.Age(now)-time.Second,
-		hd.reason != cache.None, cache.Decide(o, j.rq, now).Action != cache.Serve:
+	case j.renewal && j.found != nil && f.age >= j.found.Age(now)-time.Second, !f.serves(j.rq, now):
 		return nil, errOfNoUse
 	}
 	if hd.reason == cache.None {
@@ -166,7 +160,31 @@ func (s *shared) Decode(st redis.Stored) (*head, error) {
 	}
 	j.found.noteAttempt(cache.FailsUpstream(hd.meta))
 	s.decoded = hd
-	return hd, j.makeHead(&hd.shared, status, hd.meta.Fields, frame(hd.length))
+	return hd, j.makeHead(&hd.shared, hd.meta.Status, hd.meta.Fields, frame(hd.length))
+}
+
+// foreign is a response that another instance published, as this one judges it.
+type foreign struct {
+	meta    cache.Meta
+	reason  cache.Reason
+	age     time.Duration
+	variant string
+}
+
+func readForeign(st redis.Stored, p *cache.Policy, rq cache.Request, now time.Time) (f foreign, err error) {
+	status, age, variant, fields, err := decodeHead(string(st.Bytes))
+	if err != nil {
+		return f, err
+	}
+	f.age, f.variant = age+st.Age, variant
+	fields = append(fields, wire.Field{Name: "Age", Value: strconv.FormatInt(int64((f.age+time.Second-1)/time.Second), 10)})
+	f.meta, f.reason = cache.Assess(p, rq, status, fields, now, now)
+	return f, nil
+}
+
+// serves reports whether it answers the request as if it had been stored here.
+func (f *foreign) serves(rq cache.Request, now time.Time) bool {
+	return f.reason == cache.None && cache.Decide(&cache.Object{Meta: f.meta}, rq, now).Action == cache.Serve
 }
 
 // Keep implements redis.Codec. Another variant than the request's is left to

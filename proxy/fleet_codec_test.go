@@ -225,7 +225,10 @@ func TestFleetEncode(t *testing.T) {
 // and below it the variant.
 func TestFleetKeys(t *testing.T) {
 	h := newHandlerFor(t, "127.0.0.1:1")
-	name := func(fields ...wire.Field) redis.Key { return fleetJob(t, h, fields...).fleetKey() }
+	name := func(fields ...wire.Field) redis.Key {
+		j := fleetJob(t, h, fields...)
+		return j.key.fleetKey(j.fields)
+	}
 	plain, cookie := name(), name(wire.Field{Name: "Cookie", Value: "a=1"})
 	login := name(wire.Field{Name: "Authorization", Value: "x"}, wire.Field{Name: "Cookie", Value: "a=1"})
 	if plain.Name == cookie.Name || plain.Name == login.Name || cookie.Name == login.Name || plain.Variant != "" {
@@ -237,7 +240,7 @@ func TestFleetKeys(t *testing.T) {
 	j := fleetJob(t, h, wire.Field{Name: "Accept", Value: "a/b"})
 	h.rememberVary(&j.key, []string{"accept"})
 	h.find(&j.key, j.fields, time.Now())
-	if k := j.fleetKey(); k.Name != plain.Name || k.Variant == "" {
+	if k := j.key.fleetKey(j.fields); k.Name != plain.Name || k.Variant == "" {
 		t.Errorf("a variant is called %q", k)
 	}
 }

@@ -63,19 +63,20 @@ func (j *job) remember(hd *head) {
 	case hd.reason == cache.None:
 		j.h.rememberVary(&j.key, hd.meta.Vary)
 	case hd.reason == cache.RangeTooLarge:
-		j.h.mark(j.key.bytes, large)
+		j.h.mark(j.key.bytes, large, hd.reason)
 	case hd.reason == cache.RequestNoStore || !speaksOfResource(hd.meta.Status):
 	default:
-		j.markUncacheable()
+		j.markUncacheable(hd.reason)
 	}
 }
 
-// markUncacheable notes that answers to such requests cannot be shared.
-func (j *job) markUncacheable() {
+// markUncacheable notes that answers to such requests cannot be shared, and why;
+// None: another instance says so.
+func (j *job) markUncacheable(why cache.Reason) {
 	if hasCredentials(j.fields) {
-		j.h.mark(j.key.bytes, personal)
+		j.h.mark(j.key.bytes, personal, why)
 	} else {
-		j.h.mark(j.key.bytes, unshared)
+		j.h.mark(j.key.bytes, unshared, why)
 	}
 }
 

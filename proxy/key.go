@@ -106,3 +106,8 @@ func cookie(fields wire.Fields, name string) string {
 	}
 	return ""
 }
+
+// String returns the part as [ParseKeyPart] reads it.
+func (p KeyPart) String() string {
+	return [...]string{"scheme", "host", "path", "query", "header:", "cookie:"}[p.kind] + p.name
+}

@@ -186,14 +186,20 @@ func appendMark(dst, key []byte, m mark) []byte {
 	return append(append(dst, key...), 0, byte(m))
 }
 
-func (h *Handler) mark(key []byte, m mark) {
+// mark writes a mark down. why is what [call.marked] says of it.
+func (h *Handler) mark(key []byte, m mark, why cache.Reason) {
 	name, now := appendMark(nil, key, m), time.Now()
-	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(h.opts.UncacheableTTL)}, now)
+	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(h.opts.UncacheableTTL), Why: uint8(why)}, now)
+}
+
+// marked returns what the key's variant is marked with: until when, and why.
+func (c *call) marked(m mark) (memory.Record, bool) {
+	c.text = appendMark(c.text[:0], c.key.bytes, m)
+	return c.h.index.Lookup(xxhash.Sum64(c.text), view(c.text), c.now)
 }
 
 func (c *call) isMarked(m mark) bool {
-	c.text = appendMark(c.text[:0], c.key.bytes, m)
-	_, ok := c.h.index.Lookup(xxhash.Sum64(c.text), view(c.text), c.now)
+	_, ok := c.marked(m)
 	return ok
 }
 

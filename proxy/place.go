@@ -94,3 +94,8 @@ func parameter(query, name string) string {
 	}
 	return ""
 }
+
+// String returns what [ParsePlaceBy] reads.
+func (p PlaceBy) String() string {
+	return [...]string{"key", "uri", "path", "client", "header:", "cookie:", "query:"}[p.kind] + p.name
+}

@@ -204,7 +204,7 @@ func parseURL(s string) (target, error) {
 // purge answers a PURGE request, of a route that takes some.
 func (c *call) purge() {
 	c.identify()
-	if !c.route.purgers.has(c.client()) {
+	if !c.mayPurge() {
 		c.refuse(403, "this client may not purge")
 		return
 	}
@@ -221,6 +221,12 @@ func (c *call) purge() {
 	}
 	c.text = append(c.text[:0], pseudonym+"; detail=purged"...)
 	c.ctx.Response.Header.AddBytesV("Cache-Status", c.text)
+}
+
+// mayPurge reports whether the route takes purges of this client.
+func (c *call) mayPurge() bool {
+	c.findHops()
+	return c.route.purgers.has(c.client())
 }
 
 // purgeCounters count the purges that this instance was asked for.

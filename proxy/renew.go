@@ -42,17 +42,16 @@ func (c *call) renew(e *entry) {
 
 func (c *call) servesOnError(e *entry) bool { return cache.ServesOnError(e.object(), c.rq, c.now) }
 
-// standsIn answers from what is stored, where that may be and the upstream was
-// failing a moment ago: nobody waits for it to do so again. It reports whether
-// it has.
-func (c *call) standsIn() bool {
-	e := c.found
-	if e == nil || !e.failing.Load() || !c.servesOnError(e) {
-		return false
-	}
-	c.renew(e)
-	c.deliverStale(e, cache.Status{Hit: true})
-	return true
+// mayStandIn reports whether what is stored may answer, and the upstream was
+// failing a moment ago: nobody waits for it to do so again.
+func (c *call) mayStandIn() bool {
+	return c.found != nil && c.found.failing.Load() && c.servesOnError(c.found)
+}
+
+// standIn answers from what is stored, where it may stand in.
+func (c *call) standIn() {
+	c.renew(c.found)
+	c.deliverStale(c.found, cache.Status{Hit: true})
 }
 
 // deliverStale answers from an entry in place of a failing upstream. st says

@@ -177,34 +177,45 @@ func (c *adminClient) do(ctx context.Context, method, path string, in, out any) 
 			return err
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	text, err := c.ask(ctx, method, path, "application/json", body)
 	if err != nil {
 		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	// It was read, or what is wrong with it is said.
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.address, err)
-	}
-	if resp.StatusCode/100 != 2 {
-		var why struct{ Detail string }
-		// Where it is no problem of ours, the text says what it is.
-		_ = json.Unmarshal(text, &why)
-		return fmt.Errorf("%s says %d: %s", c.address, resp.StatusCode, cmp.Or(why.Detail, string(bytes.TrimSpace(text))))
 	}
 	if err := json.Unmarshal(text, out); err != nil {
 		return fmt.Errorf("%s: %w", c.address, err)
 	}
 	return nil
+}
+
+// ask asks for a path with this body, and returns the answer, wanted in this form.
+// The error is an [*url.Error] where nobody answers.
+func (c *adminClient) ask(ctx context.Context, method, path, form string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", form)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	// It was read, or what is wrong with it is said.
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.address, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		var why struct{ Detail string }
+		// Where it is no problem of ours, the text says what it is.
+		_ = json.Unmarshal(text, &why)
+		return nil, fmt.Errorf("%s says %d: %s", c.address, resp.StatusCode, cmp.Or(why.Detail, string(bytes.TrimSpace(text))))
+	}
+	return text, nil
 }
 
 // firstLine reads a secret from a file.

@@ -30,7 +30,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetOut(os.Stdout)
-	root.AddCommand(newRun(), newCheck(), newPurge(), newDemo(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newPurge(), newDemo(), newVersion())
 	return root
 }
 

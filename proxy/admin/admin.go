@@ -41,6 +41,8 @@ type Options struct {
 	// Purge takes something out of the cache, here and in the fleet. It may take
 	// seconds; the error says why there is nothing of that name.
 	Purge func(proxy.Purge) (proxy.Purged, error)
+	// Explain says what would become of a request. It has no effect.
+	Explain func(proxy.Question) proxy.Explanation
 	// Unready says why the proxy takes no requests, "" while it does.
 	Unready func() string
 	// Version is the program's.
@@ -78,6 +80,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/api/openapi.yaml", serve: serveOpenAPI},
 		{method: "GET", path: "/api/status", serve: s.status},
 		{method: "GET", path: "/api/events", serve: s.hub.serve},
+		{method: "GET", path: "/api/explain", serve: o.explain},
 		{method: "POST", path: "/api/drain", changes: true, serve: o.drain(true)},
 		{method: "POST", path: "/api/restore", changes: true, serve: o.drain(false)},
 		{method: "POST", path: "/api/purge", changes: true, serve: o.purge},

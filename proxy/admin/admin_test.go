@@ -102,6 +102,9 @@ func options(ready bool) Options {
 			}
 		},
 		Drain: func(upstream, server string, _ bool) bool { return upstream == "app" && server == "a" },
+		Explain: func(q proxy.Question) proxy.Explanation {
+			return proxy.Explanation{URL: fmt.Sprint(q.Method, " ", q.URL, " ", q.Fields, " ", q.Client), Outcome: proxy.ForecastHit}
+		},
 		Purge: func(p proxy.Purge) (proxy.Purged, error) {
 			switch fmt.Sprint(p.Names) {
 			case "[http://none/]":
@@ -133,6 +136,9 @@ func TestPaths(t *testing.T) {
 		{"POST", "/api/drain?upstream=app&server=c", true, 404, `no server \"c\"`},
 		{"GET", "/api/drain?upstream=app&server=a", true, 405, ""},
 		{"GET", "/api/purge", true, 405, ""},
+		{"GET", "/api/explain?url=http://x/a&method=HEAD&header=A:b&header=C:d&client=192.0.2.1", true, 200, `"url": "HEAD http://x/a [{A b} {C d}] 192.0.2.1"`},
+		{"GET", "/api/explain?url=nonsense", true, 400, "want a URL"},
+		{"POST", "/api/explain?url=http://x/a", true, 405, ""},
 	} {
 		w := ask(t, options(tt.ready), tt.method, tt.path)
 		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.says) {
@@ -255,7 +261,7 @@ func TestMetrics(t *testing.T) {
 		`ringfence_purges_total{kind="tag",mode="hard"} 5`, `ringfence_purges_total{kind="tag",mode="soft"} 6`,
 		`ringfence_purges_total{kind="everything",mode="hard"} 0`,
 		`ringfence_access_log_lines_total 21`, `ringfence_access_log_dropped_total 22`,
-		`ringfence_fleet_leases 3`, `ringfence_fleet_node_up{node="127.0.0.1:6379"} 1`, `ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
+		`ringfence_fleet_leases 2`, `ringfence_fleet_node_up{node="127.0.0.1:6379"} 1`, `ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
 		`ringfence_client_connections_total 50`, `ringfence_client_connections_rejected_total{reason="client"} 3`,
 		`ringfence_client_http2_connections 2`, `ringfence_client_http2_connections_total 8`, `ringfence_client_http2_connections_abusive_total 1`,
 		`ringfence_client_requests_total{protocol="http/1"} 60`, `ringfence_client_requests_total{protocol="http/2"} 70`,
@@ -268,5 +274,15 @@ func TestMetrics(t *testing.T) {
 		if !slices.Contains(lines, want) {
 			t.Errorf("no line %s", want)
 		}
+	}
+}
+
+// People get text, if they say so.
+func TestExplainAsText(t *testing.T) {
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/api/explain?url=http://x/", nil)
+	r.Header.Set("Accept", "text/plain")
+	New(options(true)).ServeHTTP(w, r)
+	if !strings.Contains(w.Body.String(), "\nHIT: ") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
+		t.Errorf("%v %s", w.Header(), w.Body)
 	}
 }

@@ -6,12 +6,15 @@ import (
 	"maps"
 	"math"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"ringfence/proxy"
 )
 
 type object = map[string]any
@@ -200,6 +203,11 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	full.Access.Token = nil
 	state := busy()
 	state.Upstreams[0].Limit = 5
+	full.Explain = func(proxy.Question) (x proxy.Explanation) {
+		fill(reflect.ValueOf(&x).Elem())
+		x.Outcome = proxy.ForecastHit
+		return x
+	}
 	full.State = func() State { return state }
 	idle := options(true)
 	idle.State = func() State { return State{} }
@@ -211,6 +219,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{full, "GET /api/status", 200}, {idle, "GET /api/status", 200},
 		{full, "POST /api/drain?upstream=app&server=a", 200}, {full, "POST /api/restore?upstream=app&server=a", 200},
 		{full, "POST /api/drain", 404},
+		{full, "GET /api/explain?url=http://x/", 200}, {idle, "GET /api/explain?url=http://x/", 200}, {full, "GET /api/explain?url=x", 400},
 		{full, `POST /api/purge {"tag":"a"}`, 200}, {full, `POST /api/purge {"tag":"lost"}`, 202},
 		{full, `POST /api/purge {"everything":true}`, 200}, {full, `POST /api/purge`, 400},
 		{full, "GET /readyz", 503}, {full, "PUT /api/status", 405},
@@ -238,6 +247,36 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		if !d.met[property] {
 			t.Errorf("%s is described, and is in no answer", property)
 		}
+	}
+}
+
+// fill gives all of a value something that is shown.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Unix(1e9, 0)))
+			return
+		}
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Float64:
+		v.SetFloat(1.5)
+	case reflect.Uint8, reflect.Uint64:
+		v.SetUint(1)
+	default:
+		v.SetInt(1)
 	}
 }
 

@@ -38,6 +38,10 @@ type Meta struct {
 	// InitialAge is the age at ResponseTime (corrected_initial_age in RFC 9111,
 	// section 4.2.3).
 	InitialAge time.Duration
+	// AgeValue is what the Age field said, 0 where it said nothing, and
+	// ResponseDelay the time from the request to ResponseTime: what InitialAge was
+	// made from, beside Date.
+	AgeValue, ResponseDelay time.Duration
 	// Lifetime is how long the response is fresh, counted in age; 0 means that
 	// it is stale from the start.
 	Lifetime time.Duration
@@ -47,9 +51,8 @@ type Meta struct {
 	// MustRevalidate: no reuse once stale, whatever a client allows. The
 	// response has must-revalidate, proxy-revalidate or s-maxage.
 	MustRevalidate bool
-	// Explicit: Lifetime is the origin's own word, though it may be an
-	// unreadable one; else it comes from a heuristic or the policy.
-	Explicit bool
+	// Source is where Lifetime comes from.
+	Source Source
 
 	// Vary lists the request fields that select the response: lower case,
 	// sorted, each once.
@@ -77,7 +80,7 @@ type Meta struct {
 // Age returns the age of the response at now (RFC 9111, section 4.2.3). It is
 // never less than InitialAge, and never falls while now rises.
 func (m *Meta) Age(now time.Time) time.Duration {
-	return m.InitialAge + max(now.Sub(m.ResponseTime), 0)
+	return m.InitialAge + m.residentTime(now)
 }
 
 // hasValidator reports whether the upstream can be asked if the response still
@@ -115,16 +118,17 @@ func assess(p *Policy, rq Request, status int, fields wire.Fields, requestTime, 
 	m.Date, hasDate = dateField(fields, responseTime)
 	m.Fields, m.Withheld = withhold(storedFields(fields, m.Date, hasDate), c.withheld)
 	m.ETag, m.LastModified, m.Modified = validators(fields, responseTime)
-	m.InitialAge = initialAge(fields, m.Date, requestTime, responseTime)
+	m.AgeValue, m.ResponseDelay = ageField(fields), max(responseTime.Sub(requestTime), 0)
+	m.InitialAge = max(m.apparentAge(), m.correctedAge())
 	m.NoCache = c.noCache || c.withheld != nil
 	m.MustRevalidate = c.mustRevalidate
 	m.Groups, m.Tags = readGroups(fields, "Cache-Groups"), p.TagFields.read(m.Fields)
 	m.StaleWhileRevalidate, m.StaleOnError = staleWindows(p, &c)
-	m.Lifetime, m.Explicit = explicitLifetime(&c, fields, m.Date, responseTime)
-	known := m.Explicit
-	if !known {
-		m.Lifetime, known = impliedLifetime(p, &c, &m)
+	m.Lifetime, m.Source = explicitLifetime(&c, fields, m.Date, responseTime)
+	if m.Source == FromNothing {
+		m.Lifetime, m.Source = impliedLifetime(p, &c, &m)
 	}
+	known := m.Source != FromNothing
 
 	vary, why := parseVary(fields)
 	if p.OwnCoding && !fields.Has("Content-Encoding") {

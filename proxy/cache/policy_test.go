@@ -96,8 +96,8 @@ func TestHeuristicStatuses(t *testing.T) {
 	want := map[int]bool{200: true, 203: true, 204: true, 300: true, 301: true, 308: true, 404: true, 405: true, 410: true, 414: true, 501: true}
 	for status := 200; status < 600; status++ {
 		m, why := Assess(&Policy{HeuristicMax: time.Hour}, get(t, ""), status, lines(t, "Last-Modified: {-1000}"), epoch, epoch)
-		if (why == None) != want[status] || m.Explicit {
-			t.Errorf("%d: %v, explicit %v", status, why, m.Explicit)
+		if (why == None) != want[status] || m.Source.IsExplicit() {
+			t.Errorf("%d: %v, explicit %v", status, why, m.Source.IsExplicit())
 		}
 	}
 }

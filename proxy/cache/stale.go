@@ -56,7 +56,7 @@ func ServesOnError(o *Object, rq Request, now time.Time) bool {
 func FailsUpstream(m Meta) bool {
 	switch m.Status {
 	case 500, 502, 503, 504:
-		return !m.Explicit || m.Lifetime <= m.InitialAge
+		return !m.Source.IsExplicit() || m.Lifetime <= m.InitialAge
 	}
 	return false
 }

@@ -83,7 +83,7 @@ func TestTargeted(t *testing.T) {
 	}
 	// Without a lifetime of its own, the response is one of which nothing is said.
 	m, why := Assess(&Policy{DefaultTTL: time.Minute}, get(t, ""), 200, lines(t, "CDN-Cache-Control: none|Cache-Control: no-store"), epoch, epoch)
-	if why != None || m.Lifetime != time.Minute || m.Explicit {
+	if why != None || m.Lifetime != time.Minute || m.Source.IsExplicit() {
 		t.Errorf("an unknown directive alone: %v, %v", why, m.Lifetime)
 	}
 	if m, _ := Assess(&Policy{}, get(t, ""), 200, lines(t, "CDN-Cache-Control: max-age=1, stale-while-revalidate=5, stale-if-error=7"), epoch, epoch); m.StaleWhileRevalidate != 5*time.Second || m.StaleOnError != 7*time.Second {

@@ -53,13 +53,12 @@ func parseVary(fields wire.Fields) ([]string, Reason) {
 // compared without regard to case, white space, order and the spelling of a
 // weight. A field that is absent is not one that is empty.
 func AppendVariant(dst []byte, vary []string, f wire.Fields) []byte {
-	const absent = 1<<32 - 1
 	for _, name := range vary {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(name)))
 		dst = append(dst, name...)
 		i := f.Index(name, 0)
 		if i < 0 {
-			dst = binary.BigEndian.AppendUint32(dst, absent)
+			dst = append(dst, absentField...)
 			continue
 		}
 		prefix := len(dst)
@@ -72,6 +71,50 @@ func AppendVariant(dst []byte, vary []string, f wire.Fields) []byte {
 		binary.BigEndian.PutUint32(dst[prefix:], uint32(len(dst)-prefix-4))
 	}
 	return dst
+}
+
+// VariantField is what one field of a variant says.
+type VariantField struct {
+	Name, Value string
+	// Absent: requests of the variant lack the field.
+	Absent bool
+}
+
+// ReadVariant is the reverse of [AppendVariant]: what the fields of a variant
+// say, in the form in which they are compared. What was not made by it gives the
+// fields up to the first fault. They share memory with variant.
+func ReadVariant(variant string) (fields []VariantField) {
+	for variant != "" {
+		name, rest, ok := cutVariant(variant)
+		if !ok {
+			return fields
+		}
+		if strings.HasPrefix(rest, absentField) {
+			fields, variant = append(fields, VariantField{Name: name, Absent: true}), rest[len(absentField):]
+			continue
+		}
+		var value string
+		if value, variant, ok = cutVariant(rest); !ok {
+			return fields
+		}
+		fields = append(fields, VariantField{Name: name, Value: value})
+	}
+	return fields
+}
+
+// absentField stands for the length of a field that is absent.
+const absentField = "\xff\xff\xff\xff"
+
+// cutVariant takes a text off s, which its length is before.
+func cutVariant(s string) (text, rest string, ok bool) {
+	if len(s) < 4 {
+		return "", "", false
+	}
+	n := uint64(s[0])<<24 | uint64(s[1])<<16 | uint64(s[2])<<8 | uint64(s[3])
+	if n > uint64(len(s)-4) {
+		return "", "", false
+	}
+	return s[4 : 4+n], s[4+n:], true
 }
 
 // appendLines joins the lines called name, the first of which is at first, and

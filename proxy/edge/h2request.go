@@ -57,12 +57,8 @@ func (s *stream) judge() *wire.Refusal {
 		return refuse(400, "the path is none")
 	case req.Length >= 0 && req.Length != r.ContentLength:
 		return refuse(400, "a Content-Length without a body") // section 8.1.1
-	case headSize(req) > lim.MaxHead:
-		return refuse(431, "the request head is too large")
-	case lim.MaxBody > 0 && req.Length > lim.MaxBody:
-		return refuse(413, ErrBodyTooLarge.Error())
 	}
-	return nil
+	return judgeSize(req, lim)
 }
 
 // headSize is what the head would take in HTTP/1.1.

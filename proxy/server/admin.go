@@ -43,7 +43,7 @@ func (s *Server) newAdmin(version string) error {
 	}
 	s.admin = admin.New(admin.Options{
 		State: s.state, HotKeys: s.handler.HotKeys, Failures: s.handler.Failures,
-		Drain: s.drainServer, Purge: s.handler.Purge, Unready: s.whyUnready, Version: version, Pprof: c.Pprof, Log: s.log,
+		Drain: s.drainServer, Purge: s.handler.Purge, Explain: s.explain, Unready: s.whyUnready, Version: version, Pprof: c.Pprof, Log: s.log,
 		Access: admin.Access{
 			Hosts: hostsOf(c), Socket: strings.HasPrefix(c.Listen, "unix:"), Token: token,
 			Certificate: c.TLS.ClientCAFile != "", ReadOnly: c.ReadOnly,

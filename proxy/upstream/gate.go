@@ -46,6 +46,9 @@ func (g *gate) inFlight() int { return int(g.state.Load() % waiting) }
 // queued returns how many requests wait.
 func (g *gate) queued() int { return int(g.state.Load() / waiting) }
 
+// hasRoom reports whether tryEnter would go in at this moment.
+func (g *gate) hasRoom() bool { return uint32(g.state.Load()) < g.limit }
+
 // tryEnter goes in where there is room, and does not wait.
 func (g *gate) tryEnter() bool {
 	for {

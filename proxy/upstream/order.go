@@ -42,6 +42,7 @@ type order struct {
 	set     *set
 	ahead   [2]int // come before the walk
 	aheads  int
+	hash    uint64 // where the walk begins
 	start   ring.Walk
 	passed  int // of ahead
 	walk    ring.Walk
@@ -56,7 +57,7 @@ const maxAttempts = 10
 
 // begin sets the order for a request.
 func (o *order) begin(p *Pool, req *Request) {
-	o.p, o.set = p, p.set.Load()
+	o.locate(p, req)
 	if o.set.live == nil {
 		o.crowded = true
 		return
@@ -64,14 +65,23 @@ func (o *order) begin(p *Pool, req *Request) {
 	if o.set.panics {
 		p.counts.panics.Add(1)
 	}
+	o.prefer()
+	o.walk = o.start
+}
+
+// locate finds out where a request's walk begins, and changes nothing.
+func (o *order) locate(p *Pool, req *Request) {
+	o.p, o.set = p, p.set.Load()
+	if o.set.live == nil {
+		return
+	}
 	// Members that are down have nothing in flight: while health is disregarded
 	// they would make the share of those that work too small.
 	if p.o.Balance.keyed() && p.o.BalanceFactor > 0 && !o.set.panics {
 		o.total = o.set.inFlight() + 1
 	}
-	o.start = o.set.live.Walk(p.place(o.set, req))
-	o.prefer()
-	o.walk = o.start
+	o.hash = p.place(o.set, req)
+	o.start = o.set.live.Walk(o.hash)
 }
 
 // place is where a request's walk begins.
@@ -197,13 +207,20 @@ func (o *order) mayGoOn() bool { return o.n < min(o.p.o.Retry.Attempts, o.set.fi
 // Bounded Loads", 2018). A hot key thus spreads over the next members of its
 // walk as far as it has to.
 func (o *order) admits(m int) bool {
-	s := o.set.members[m].server
-	if o.total > 0 && int64(s.gate.inFlight()) >= o.set.live.Capacity(m, o.total, o.p.o.BalanceFactor) {
+	if o.isOver(m) {
 		o.p.counts.spread.Add(1)
 		return false
 	}
-	return s.tryEnter()
+	return o.set.members[m].tryEnter()
 }
+
+// isOver reports whether a member has its share of the load already.
+func (o *order) isOver(m int) bool {
+	return o.total > 0 && int64(o.set.members[m].gate.inFlight()) >= o.capacity(m)
+}
+
+// capacity is a member's share of the load, in requests.
+func (o *order) capacity(m int) int64 { return o.set.live.Capacity(m, o.total, o.p.o.BalanceFactor) }
 
 // turns is a round robin.
 type turns struct {

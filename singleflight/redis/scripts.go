@@ -15,6 +15,7 @@ const (
 	scriptSync
 	scriptBump
 	scriptLaggards
+	scriptPeek
 	scriptCount
 )
 
@@ -28,6 +29,7 @@ func sources() [scriptCount]string {
 		scriptSync:     syncSource,
 		scriptBump:     bumpSource,
 		scriptLaggards: laggardsSource,
+		scriptPeek:     peekSource,
 	}
 }
 
@@ -225,3 +227,24 @@ for i = 1, #all, 2 do
   end
 end
 return {live, laggards}`
+
+// peekSource reads the beginning and the end of a log, or else of that of the
+// name alone where that is of the variant, as joinSource chooses them. It writes
+// nothing.
+//
+//	KEYS log, log of the name alone if another   ARGV variant
+//	-> 0
+//	-> 1 or 2 for the log, id of the first entry, milliseconds left, microseconds
+//	   since the lease, the first two entries, the last one
+const peekSource = `
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+for i, log in ipairs(KEYS) do
+  local two = redis.pcall('XRANGE', log, '-', '+', 'COUNT', 2)
+  local fence = not two.err and two[1] and tonumber(string.match(two[1][1], '^(%d+)%-0$'))
+  local head = fence and two[2]
+  if fence and (i == 1 or head and head[2][1] == 'h' and string.sub(head[2][2], 9, 16) == ARGV[1]) then
+    return {i, two[1][1], redis.call('PTTL', log), string.format('%.0f', now - fence), two, redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)}
+  end
+end
+return {0}`

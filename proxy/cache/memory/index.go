@@ -20,6 +20,8 @@ type Record struct {
 	Variants []uint64
 	// Until is when the record stops counting; the zero time is never.
 	Until time.Time
+	// Why is a note of the caller's, who says what it means.
+	Why uint8
 }
 
 const ways = 4
