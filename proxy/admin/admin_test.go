@@ -200,7 +200,7 @@ func TestStatus(t *testing.T) {
 	const text = `{
 	"version": "1.2.3", "read_only": false, "connections": 4,
 	"admin": {"connections": 0, "refused": 0, "events": {"subscribers": 0, "dropped": 0, "refused": 0}},
-	"fleet": {"leases": 2, "following": 3, "taken": 4, "lost": 5, "fallbacks": 6, "nodes": [{"address": "r:1", "up": true}, {"address": "r:2", "up": false, "cause": "gone"}]},
+	"fleet": {"leases": 2, "following": 3, "taken": 4, "lost": 5, "fallbacks": 6, "nodes": [{"address": "127.0.0.1:6379", "up": true}, {"address": "r:2", "up": false, "cause": "gone"}]},
 	"requests": {"in_flight": 3, "hits": 5, "forwarded": {"uri-miss": 4}, "unstored": {"private": 6},
 		"stored": 2, "collapsed": 7, "refused": 1, "stale": 12, "renewals": 13},
 	"flights": {"in_progress": 2, "waiting": 3, "buffered_bytes": 4096},
@@ -280,6 +280,7 @@ func TestMetrics(t *testing.T) {
 // People get text, if they say so.
 func TestExplainAsText(t *testing.T) {
 	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/api/explain?url=http://x/", nil)
+	r.Host = "127.0.0.1:9901"
 	r.Header.Set("Accept", "text/plain")
 	New(options(true)).ServeHTTP(w, r)
 	if !strings.Contains(w.Body.String(), "\nHIT: ") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
