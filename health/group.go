@@ -71,13 +71,10 @@ var ErrClosed = errors.New("health: the group is closed")
 // Group is the one owner of the state of one upstream's members. Its methods may
 // be called concurrently.
 type Group struct {
-	check     *Check // nil: no active checks
-	ejection  Ejection
-	slowStart time.Duration
-	onChange  func([]Share)
-	onEvent   func(Event)
-	dial      dialFunc
-	epoch     time.Time
+	onChange func([]Share)
+	onEvent  func(Event)
+	dial     dialFunc
+	epoch    time.Time
 
 	results chan result   // from the goroutines that probe, taken by the group's own
 	wake    chan struct{} // holds one token: a turn is due
@@ -85,6 +82,7 @@ type Group struct {
 	running sync.WaitGroup
 
 	mu      sync.Mutex
+	rules   rules
 	members []*Member
 	stop    context.CancelFunc // nil until Start or Close
 	begun   bool               // Start has counted
@@ -94,6 +92,7 @@ type Group struct {
 // result is what one probe came to.
 type result struct {
 	m            *Member
+	check        *Check
 	out          outcome
 	began, ended time.Time
 }
@@ -102,24 +101,17 @@ type result struct {
 // not drained. It reports all faults of options and targets at once.
 func NewGroup(o Options, targets []Target) (*Group, error) {
 	g := &Group{
-		ejection: o.Ejection.withDefaults(), slowStart: o.SlowStart, onChange: o.OnChange, onEvent: o.OnEvent, dial: o.Dial,
+		onChange: o.OnChange, onEvent: o.OnEvent, dial: o.Dial,
 		epoch:   time.Now(),
 		results: make(chan result),
 		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 	}
 	var f faults
-	if o.Check != nil {
-		check := o.Check.withDefaults()
-		if err := check.validate(); err != nil {
-			f = append(f, fmt.Errorf("check: %w", err))
-		}
-		g.check = &check
+	var err error
+	if g.rules, err = o.rules(); err != nil {
+		f = append(f, err)
 	}
-	if err := g.ejection.validate(); err != nil {
-		f = append(f, fmt.Errorf("ejection: %w", err))
-	}
-	f.when(o.SlowStart < 0, "slow start of %v is negative", o.SlowStart)
 	if g.dial == nil {
 		g.dial = (&net.Dialer{}).DialContext
 	}
@@ -172,15 +164,15 @@ func (g *Group) Close() {
 // OnChange is told soon. An error names every fault of the targets, and then
 // nothing changes.
 func (g *Group) Set(targets []Target) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	port := 0
-	if g.check != nil {
-		port = g.check.Port
+	if g.rules.check != nil {
+		port = g.rules.check.Port
 	}
 	if err := validateTargets(targets, port); err != nil {
 		return err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	now := time.Now()
 	old := make(map[string]*Member, len(g.members))
 	for _, m := range g.members {
@@ -206,17 +198,15 @@ func (g *Group) Set(targets []Target) error {
 }
 
 func (g *Group) newMember(t Target, now time.Time) *Member {
-	m := &Member{id: t.ID, address: t.Address, host: t.Host, wake: g.wake, epoch: g.epoch, limit: onTrial}
-	if g.ejection.Consecutive > 0 {
-		m.limit = int64(g.ejection.Consecutive)
-	}
-	if g.ejection.watches() {
+	m := &Member{id: t.ID, address: t.Address, host: t.Host, wake: g.wake, epoch: g.epoch}
+	m.limit.Store(g.rules.ejection.streak())
+	if g.rules.ejection.watches() {
 		m.window = window{m.counts.read()}
 	}
 	m.checked = make(chan struct{})
 	m.changed, m.reason = now, "new"
 	if g.begun {
-		m.waiting, m.standing = g.check != nil, Unchecked // so that to be live is a change
+		m.waiting, m.standing = g.rules.check != nil, Unchecked // so that to be live is a change
 	}
 	return m
 }
@@ -266,12 +256,12 @@ func (g *Group) changed(now time.Time) {
 // has left. Without checks it returns at once. The error is that of ctx, or
 // [ErrClosed].
 func (g *Group) First(ctx context.Context) error {
-	if g.check == nil {
+	g.mu.Lock()
+	members, checked := g.members, g.rules.check != nil
+	g.mu.Unlock()
+	if !checked {
 		return nil
 	}
-	g.mu.Lock()
-	members := g.members
-	g.mu.Unlock()
 	for _, m := range members {
 		select {
 		case <-m.checked:
@@ -323,7 +313,7 @@ func (g *Group) Snapshot() []Status {
 	now := time.Now()
 	all := make([]Status, len(g.members))
 	for i, m := range g.members {
-		all[i] = m.status(now, g.ejection)
+		all[i] = m.status(now, g.rules.ejection)
 	}
 	return all
 }

@@ -20,7 +20,7 @@ type Member struct {
 
 	// What a request looks at. It is written to by failures and by the group
 	// alone, so that the members that are well share it in every core's cache.
-	limit  int64         // the streak that makes a turn due
+	limit  atomic.Int64  // the streak that makes a turn due
 	wake   chan struct{} // the group's
 	epoch  time.Time     // what since counts from
 	since  atomic.Int64  // in ns: results of requests from before that say nothing; 0: all count
@@ -102,7 +102,7 @@ func (m *Member) Report(ok bool, latency time.Duration) {
 		return
 	}
 	m.counts.failures.Add(1)
-	if n := m.streak.Add(1); n == m.limit || n == onTrial+1 {
+	if n := m.streak.Add(1); n == m.limit.Load() || n == onTrial+1 {
 		poke(m.wake)
 	}
 }
@@ -149,7 +149,7 @@ func (m *Member) failing() (reason string, yes bool) {
 	switch n := m.streak.Load(); {
 	case n > onTrial:
 		return "failed on trial", true
-	case n >= m.limit && n < onTrial:
+	case n >= m.limit.Load() && n < onTrial:
 		return fmt.Sprintf("%d failures in a row", n), true
 	}
 	return "", false

@@ -37,11 +37,10 @@ func (g *Group) run(ctx context.Context) {
 }
 
 // watch probes one member until ctx is done. The run of its results is kept here
-// as well as in the member, to know when to probe again.
-func (g *Group) watch(ctx context.Context, m *Member) {
-	var state State
+// as well as in the member, to know when to probe again; it goes on from state.
+func (g *Group) watch(ctx context.Context, m *Member, check *Check, state State) {
 	target := Target{ID: m.id, Address: m.address, Host: m.host}
-	timer := time.NewTimer(g.check.firstDelay(rand.Float64()))
+	timer := time.NewTimer(check.firstDelay(rand.Float64()))
 	defer timer.Stop()
 	for {
 		select {
@@ -50,17 +49,17 @@ func (g *Group) watch(ctx context.Context, m *Member) {
 		case <-timer.C:
 		}
 		began := time.Now()
-		out := probe(ctx, g.dial, *g.check, target)
+		out := probe(ctx, g.dial, *check, target)
 		if ctx.Err() != nil {
 			return // broken off: says nothing of the member
 		}
-		state, _ = state.Observe(out.ok, g.check.Rise, g.check.Fall)
+		state, _ = state.Observe(out.ok, check.Rise, check.Fall)
 		select {
 		case <-ctx.Done():
 			return
-		case g.results <- result{m, out, began, time.Now()}:
+		case g.results <- result{m, check, out, began, time.Now()}:
 		}
-		timer.Reset(time.Until(began.Add(g.check.spacing(state, rand.Float64()))))
+		timer.Reset(time.Until(began.Add(check.spacing(state, rand.Float64()))))
 	}
 }
 
@@ -69,14 +68,14 @@ func (g *Group) take(r result) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := r.m
-	if m.gone {
+	if m.gone || r.check != g.rules.check {
 		return
 	}
 	if !m.checks.Proven {
 		close(m.checked)
 	}
 	was := m.checks.Down
-	m.checks = m.checks.after(r.out, g.check.Rise, g.check.Fall, r.began, r.ended)
+	m.checks = m.checks.after(r.out, r.check.Rise, r.check.Fall, r.began, r.ended)
 	if was && !m.checks.Down {
 		m.ban = m.ban.recovered(r.ended)
 	}
@@ -91,10 +90,11 @@ func (g *Group) turn(ctx context.Context, now time.Time) (shares []Share, events
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, m := range g.members {
-		if g.check != nil && m.stop == nil {
+		if g.rules.check != nil && m.stop == nil {
 			var watched context.Context
 			watched, m.stop = context.WithCancel(ctx)
-			g.running.Go(func() { g.watch(watched, m) })
+			check, state := g.rules.check, m.checks.State
+			g.running.Go(func() { g.watch(watched, m, check, state) })
 		}
 		m.endEjection(now)
 	}
@@ -160,17 +160,17 @@ func (g *Group) eject(now time.Time) (changed bool) {
 			due = append(due, suspect{place: i, reason: reason})
 		}
 	}
-	if g.ejection.watches() && !now.Before(g.tick) {
-		due = append(due, g.ejection.outliers(g.readWindows(live))...)
-		g.tick = now.Add(g.ejection.Window / slots)
+	if g.rules.ejection.watches() && !now.Before(g.tick) {
+		due = append(due, g.rules.ejection.outliers(g.readWindows(live))...)
+		g.tick = now.Add(g.rules.ejection.Window / slots)
 	}
 	left := len(live)
 	for _, s := range due {
 		m := live[s.place]
-		if m.ban.active() || !g.ejection.hasRoom(len(g.members), ejected, left) {
+		if m.ban.active() || !g.rules.ejection.hasRoom(len(g.members), ejected, left) {
 			continue
 		}
-		m.eject(now, m.ban.again(now, g.ejection, rand.Float64()), s.reason)
+		m.eject(now, m.ban.again(now, g.rules.ejection, rand.Float64()), s.reason)
 		ejected++
 		left--
 		changed = true
@@ -201,7 +201,7 @@ func (g *Group) ramp(now time.Time) {
 		}
 		m.factor = 1
 		if !m.ramp.IsZero() {
-			m.factor = rampFactor(now.Sub(m.ramp), g.slowStart)
+			m.factor = rampFactor(now.Sub(m.ramp), g.rules.slowStart)
 		}
 		full = full || m.factor == 1
 	}
@@ -221,7 +221,7 @@ const maxRest = time.Hour
 // rest is the time until the clock alone changes something.
 func (g *Group) rest(now time.Time) time.Duration {
 	rest := maxRest
-	if g.ejection.watches() {
+	if g.rules.ejection.watches() {
 		rest = min(rest, g.tick.Sub(now))
 	}
 	for _, m := range g.members {
@@ -231,7 +231,7 @@ func (g *Group) rest(now time.Time) time.Duration {
 		if m.standing != Live || m.ramp.IsZero() {
 			continue
 		}
-		if next := rampNext(now.Sub(m.ramp), g.slowStart); next > 0 {
+		if next := rampNext(now.Sub(m.ramp), g.rules.slowStart); next > 0 {
 			rest = min(rest, next)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 // than the handler's call: all strings are views of the connection's buffers.
 type call struct {
 	h     *Handler
+	snap  *snapshot
 	ctx   *fasthttp.RequestCtx // for the answer
 	conn  edge.Client
 	req   *edge.Request
@@ -57,14 +58,14 @@ type call struct {
 
 // begin counts the request.
 func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
-	c.h, c.ctx = h, ctx
+	c.h, c.snap, c.ctx = h, h.snap.Load(), ctx
 	c.conn = ctx.Conn().(edge.Client)
 	c.req = c.conn.Request()
 	c.now = c.req.Time
 	c.lane = ctx.ConnID() % stripes
 	c.count = &h.counts[c.lane]
 	c.count.inFlight.Add(1)
-	if h.opts.AccessLog != nil {
+	if c.snap.AccessLog != nil {
 		c.openRecord()
 	}
 }
@@ -115,7 +116,7 @@ func (c *call) enter(why cache.Reason) bool {
 	if c.waiting {
 		return true
 	}
-	if c.h.waiting.Add(1) > int64(c.h.opts.MaxRequests) {
+	if c.h.waiting.Add(1) > int64(c.snap.MaxRequests) {
 		c.h.waiting.Add(-1)
 		c.count.overload.Add(1)
 		c.h.failed.note(c.route, c.method, c.target, errBusy)

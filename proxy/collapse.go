@@ -77,7 +77,7 @@ func (c *call) wait(r *singleflight.Reader[*head]) (*head, singleflight.Outcome,
 	ctx := c.conn.Context()
 	if !r.Leader() || c.servesOnError(c.found) {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.h.opts.WaitTimeout)
+		ctx, cancel = context.WithTimeout(ctx, c.snap.WaitTimeout)
 		defer cancel()
 	}
 	hd, outcome, err := r.Wait(ctx)

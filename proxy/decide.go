@@ -30,7 +30,7 @@ func (c *call) chart() (to course, status int, why string) {
 	if c.target.raw == "*" {
 		return ours, 0, ""
 	}
-	if c.route = c.h.routes.match(c.target.host, c.target.path); c.route == nil {
+	if c.route = c.snap.routes.match(c.target.host, c.target.path); c.route == nil {
 		return refused, 404, "no route for this host and path"
 	}
 	if c.route.Query != nil {

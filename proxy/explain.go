@@ -104,7 +104,7 @@ func (o onlooker) Site() *edge.Site       { return &o.q.Site }
 func (h *Handler) Explain(q Question) Explanation {
 	now := time.Now()
 	req := q.request(now)
-	c := &call{h: h, conn: onlooker{q: &q, req: req}, req: req, now: now}
+	c := &call{h: h, snap: h.snap.Load(), conn: onlooker{q: &q, req: req}, req: req, now: now}
 	w, status, why := c.chart()
 	x := Explanation{Live: true, Time: now, Method: cmp.Or(q.Method, "GET"), URL: q.URL}
 	if q.Client.IsValid() {

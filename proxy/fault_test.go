@@ -20,8 +20,8 @@ func TestPanics(t *testing.T) {
 	s := newSite(t, always(origin.Text("max-age=60", "x")))
 	s.get("/stored")
 	s.stored(1)
-	pool := s.h.routes[0].Upstream
-	s.h.routes[0].Upstream = nil
+	pool := s.h.snap.Load().routes[0].Upstream
+	s.h.snap.Load().routes[0].Upstream = nil
 	for method, status := range map[string]int{"GET": 502, "POST": 500} {
 		if r := s.do(method, "/", "Content-Length: 0"); r.status != status || r.header.Get("Proxy-Status") == "" {
 			t.Errorf("%s: %s", method, r)
@@ -31,7 +31,7 @@ func TestPanics(t *testing.T) {
 		v := s.h.View()
 		return v.Requests.InFlight == 0 && v.Flights.Flights == 0 && v.Flights.Readers == 0
 	})
-	s.h.routes[0].Upstream = pool
+	s.h.snap.Load().routes[0].Upstream = pool
 	if r := s.get("/stored"); !r.says("hit") {
 		t.Errorf("afterwards: %s", r)
 	}
@@ -113,7 +113,7 @@ func TestFollowersOfASecondLook(t *testing.T) {
 	})
 	var k keys
 	fields := wire.Fields{{Name: "Host", Value: "x"}}
-	k.build(s.h.routes[0], target{scheme: "http", authority: "x", path: "/"}, fields)
+	k.build(s.h.snap.Load().routes[0], target{scheme: "http", authority: "x", path: "/"}, fields)
 	found := make(chan struct{})
 	r, err := s.h.flights.Join(k.flight(0, false), func(_ context.Context, w *singleflight.Writer[*head]) error {
 		<-found
@@ -135,7 +135,7 @@ func TestFollowersOfASecondLook(t *testing.T) {
 func TestRememberVary(t *testing.T) {
 	h := newHandlerFor(t, "127.0.0.1:1")
 	var k keys
-	k.build(h.routes[0], target{path: "/"}, nil)
+	k.build(h.snap.Load().routes[0], target{path: "/"}, nil)
 	primary := string(k.bytes)
 	fields := wire.Fields{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}}
 	for _, vary := range [][]string{{"a"}, {"a", "b"}, nil, {"b"}} {

@@ -70,6 +70,7 @@ func (w *whole) end(body []byte) {
 // job is what a fill needs, apart from the client that brought it.
 type job struct {
 	h      *Handler
+	snap   *snapshot
 	route  *Route
 	target target // owned
 	key    keys   // owned
@@ -92,7 +93,7 @@ type job struct {
 
 // newJob copies from the call what outlives it.
 func (c *call) newJob(found *entry) *job {
-	j := &job{h: c.h, route: c.route, born: c.h.struck.Now(), found: found, ranged: c.rq.HasRange(), key: c.key.clone()}
+	j := &job{h: c.h, snap: c.snap, route: c.route, born: c.h.struck.Now(), found: found, ranged: c.rq.HasRange(), key: c.key.clone()}
 	j.flight = c.key.flight(c.h.struck.last(&c.key, nil).Latest(), c.fields.Has("Authorization"))
 	j.fields = c.fields.Clone(0)
 	j.rq = cache.NewRequest(&c.route.Policy, string([]byte(c.method)), j.fields)
@@ -176,7 +177,7 @@ func (j *job) fetch(ctx context.Context, found *entry) (resp *upstream.Response,
 		req.Fields = append(req.Fields, cache.Conditions(found.Meta)...)
 	}
 	requested = time.Now()
-	if resp, err = j.h.do(ctx, j.route.Upstream, &req); err == nil {
+	if resp, err = j.h.do(ctx, j.route.Upstream, &req, j.snap.RequestID); err == nil {
 		j.server = resp.Server
 		j.attempts += resp.Attempts
 	}
@@ -184,17 +185,17 @@ func (j *job) fetch(ctx context.Context, found *entry) (resp *upstream.Response,
 }
 
 // do sends a request upstream, and tells the debug log who answered it. An id in
-// the answer is left out: what is stored or shared is about no single request,
+// the answer, under idName unless that is "", is left out: what is stored or shared is about no single request,
 // and the client whose request it was gets the id from us.
-func (h *Handler) do(ctx context.Context, pool *upstream.Pool, req *upstream.Request) (*upstream.Response, error) {
+func (h *Handler) do(ctx context.Context, pool *upstream.Pool, req *upstream.Request, idName string) (*upstream.Response, error) {
 	began := time.Now()
 	resp, err := pool.Do(ctx, req)
 	if err == nil && h.log.Enabled(ctx, slog.LevelDebug) {
 		h.log.Debug("upstream answered", "method", req.Method, "host", req.Fields.Get("Host"), "target", req.Target,
 			"server", resp.Server, "attempts", resp.Attempts, "status", resp.Status, "took", time.Since(began).String())
 	}
-	if name := h.opts.RequestID; err == nil && name != "" {
-		resp.Fields = slices.DeleteFunc(resp.Fields, func(f wire.Field) bool { return wire.EqualFold(f.Name, name) })
+	if err == nil && idName != "" {
+		resp.Fields = slices.DeleteFunc(resp.Fields, func(f wire.Field) bool { return wire.EqualFold(f.Name, idName) })
 	}
 	return resp, err
 }

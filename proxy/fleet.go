@@ -28,7 +28,7 @@ type fleet struct {
 // background.
 func (h *Handler) joinFleet(o redis.Options, flights singleflight.Options[*head]) error {
 	o.Tier = tier{h}
-	o.PrivateMemory = h.opts.UncacheableTTL
+	o.PrivateMemory = h.snap.Load().UncacheableTTL
 	o.OnNode = func(address string, up bool, err error) {
 		if up {
 			h.log.Info("the fleet's engine is in use", "node", address)

@@ -16,7 +16,7 @@ import (
 // fleetJob is a fill of a GET of /, which began now.
 func fleetJob(t *testing.T, h *Handler, fields ...wire.Field) *job {
 	t.Helper()
-	r := h.routes[0]
+	r := h.snap.Load().routes[0]
 	j := &job{h: h, route: r, target: target{scheme: "http", authority: "x", path: "/", raw: "/"}, fields: fields, born: h.struck.Now()}
 	j.rq = cache.NewRequest(&r.Policy, "GET", j.fields)
 	j.key.build(r, j.target, j.fields)

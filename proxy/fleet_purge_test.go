@@ -29,7 +29,7 @@ func TestFleetPurge(t *testing.T) {
 	}, tagging)
 	var k keys
 	at, _ := parseTarget("http", "GET", "/a/b", host("x"))
-	k.build(fleet[0].h.routes[0], at, nil)
+	k.build(fleet[0].h.snap.Load().routes[0], at, nil)
 	asked := 0
 	for i, p := range []Purge{
 		{Kind: PurgeURL, Names: []string{"http://x/a/b"}}, {Kind: PurgeTag, Names: []string{"t"}}, {Kind: PurgeTag, Names: []string{"g"}},

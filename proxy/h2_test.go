@@ -328,7 +328,7 @@ func TestH2Cancels(t *testing.T) {
 		}
 		waitFor(t, "the request to end", func() bool { return s.h.View().Requests.InFlight == 0 })
 		if tt.method == "POST" {
-			if st := s.h.routes[0].Upstream.Stats().Servers[0]; st.Open != 0 || st.InFlight != 0 {
+			if st := s.h.snap.Load().routes[0].Upstream.Stats().Servers[0]; st.Open != 0 || st.InFlight != 0 {
 				t.Errorf("upstream there are %d connections and %d exchanges", st.Open, st.InFlight)
 			}
 		}

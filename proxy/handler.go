@@ -75,9 +75,7 @@ type Options struct {
 
 // Handler answers requests. Its methods may be called concurrently.
 type Handler struct {
-	opts    Options
-	routes  routes
-	trusted trust
+	snap    atomic.Pointer[snapshot]
 	store   *memory.Store[*entry]
 	index   *memory.Index
 	struck  *struck
@@ -117,7 +115,7 @@ func New(o Options) (*Handler, error) {
 		return nil, fmt.Errorf("memory tier: %w", err)
 	}
 	h := &Handler{
-		opts: o, routes: newRoutes(o.Routes), trusted: newTrust(o.TrustedProxies), log: o.Log, store: store,
+		log: o.Log, store: store,
 		index:  memory.NewIndex(o.IndexEntries),
 		struck: &struck{Epochs: memory.NewEpochs(o.IndexEntries / 8)},
 
@@ -125,21 +123,8 @@ func New(o Options) (*Handler, error) {
 		encoders: newEncoders(),
 		hot:      newHotKeys(time.Now()),
 	}
-	for _, r := range h.routes {
-		r.prepare()
-		r.counts = h.tally.of(r.name)
-	}
-	flights := singleflight.Options[*head]{
-		MaxFlights:  o.MaxFills,
-		MaxReaders:  o.MaxWaiters,
-		MaxBuffered: o.Memory,
-		Keep:        o.MaxObject,
-		MaxLead:     o.LeadTimeout,
-		ReadWait:    o.FillTimeout,
-		OnPanic: func(_ string, p *singleflight.PanicError) {
-			h.log.Error("panic in a fill", "panic", p.Value, "stack", string(p.Stack))
-		},
-	}
+	h.snap.Store(newSnapshot(o, nil, &h.tally))
+	flights := h.flightOptions(o)
 	h.flights = singleflight.New(flights)
 	if o.Shared != nil {
 		if err := h.joinFleet(*o.Shared, flights); err != nil {
@@ -235,7 +220,7 @@ func (h *Handler) View() View {
 		st := h.fleet.engine.Stats()
 		v.Fleet = &st
 	}
-	if l := h.opts.AccessLog; l != nil {
+	if l := h.snap.Load().AccessLog; l != nil {
 		st := l.Stats()
 		v.AccessLog = &st
 	}

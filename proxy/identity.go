@@ -155,12 +155,12 @@ func (c *call) readPeer() (scheme string) {
 	if c.conn.Secure() {
 		scheme = "https"
 	}
-	if len(c.h.trusted) == 0 {
+	if len(c.snap.trusted) == 0 {
 		return scheme
 	}
 	peer := peerOf(c.conn)
-	if c.peerTrusted = c.h.trusted.has(peer); c.peerTrusted {
-		scheme, c.hops = c.h.trusted.trustedScheme(c.hops, scheme, peer, c.fields)
+	if c.peerTrusted = c.snap.trusted.has(peer); c.peerTrusted {
+		scheme, c.hops = c.snap.trusted.trustedScheme(c.hops, scheme, peer, c.fields)
 	}
 	return scheme
 }
@@ -169,7 +169,7 @@ func (c *call) readPeer() (scheme string) {
 // before a request is forwarded: a hit asks nobody.
 func (c *call) identify() {
 	c.findHops()
-	if name := c.h.opts.RequestID; name != "" && c.id == "" {
+	if name := c.snap.RequestID; name != "" && c.id == "" {
 		c.id = requestID(c.fields, name, c.peerTrusted)
 	}
 }
@@ -177,7 +177,7 @@ func (c *call) identify() {
 // findHops finds out for whom the request is.
 func (c *call) findHops() {
 	if len(c.hops) == 0 {
-		c.hops, _ = c.h.trusted.walk(c.hops, peerOf(c.conn), c.fields)
+		c.hops, _ = c.snap.trusted.walk(c.hops, peerOf(c.conn), c.fields)
 	}
 }
 
@@ -185,7 +185,7 @@ func (c *call) findHops() {
 func (c *call) sender() sender {
 	return sender{
 		version: versionOf(c.req), hops: c.hops,
-		idName: c.h.opts.RequestID, id: c.id, unkeyed: c.route.ForwardFields,
+		idName: c.snap.RequestID, id: c.id, unkeyed: c.route.ForwardFields,
 	}
 }
 

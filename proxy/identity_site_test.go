@@ -149,8 +149,8 @@ func TestPlaceByTrustedClient(t *testing.T) {
 		trusted trust
 		want    string
 	}{{newTrust(prefixes("127.0.0.0/8")), "192.0.2.1"}, {nil, "127.0.0.1"}} {
-		h := &Handler{trusted: tt.trusted}
-		c := &call{h: h, conn: testFront(h).listener(nil).Wrap(&loopConn{}), fields: fieldLines(t, "X-Forwarded-For: 192.0.2.1")}
+		h := new(Handler)
+		c := &call{h: h, snap: &snapshot{trusted: tt.trusted}, conn: testFront(h).listener(nil).Wrap(&loopConn{}), fields: fieldLines(t, "X-Forwarded-For: 192.0.2.1")}
 		c.readPeer()
 		c.identify()
 		if p, _ := ParsePlaceBy("client"); p.of(c.target, c.fields, c.client()) != tt.want {
@@ -194,7 +194,7 @@ func TestForwardFields(t *testing.T) {
 		}
 		s.stored(tt.stored)
 	}
-	r := Route{Key: []KeyPart{{kind: keyPath}, {kind: keyHeader, name: "X-HOST"}}, ForwardFields: []string{"X-Host"}, Upstream: s.h.routes[0].Upstream}
+	r := Route{Key: []KeyPart{{kind: keyPath}, {kind: keyHeader, name: "X-HOST"}}, ForwardFields: []string{"X-Host"}, Upstream: s.h.snap.Load().routes[0].Upstream}
 	if r.prepare(); len(r.Key) != 2 {
 		t.Errorf("the key is %v", r.Key)
 	}

@@ -39,7 +39,7 @@ func (c *call) invalidate(resp *upstream.Response) {
 // resourcesOf returns the place in the epochs of what a GET of another target is
 // about, if there is a route for it.
 func (h *Handler) resourcesOf(t target) []uint64 {
-	r := h.routes.match(t.host, t.path)
+	r := h.snap.Load().routes.match(t.host, t.path)
 	if r == nil {
 		return nil
 	}

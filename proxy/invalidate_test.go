@@ -105,7 +105,7 @@ func TestResourceOfKeys(t *testing.T) {
 		o.Routes[0].Key = append([]KeyPart{{kind: keyCookie, name: "c"}, {kind: keyHeader, name: "H"}}, o.Routes[0].Key...)
 	})
 	build := func(path, query string, fields ...wire.Field) (k keys) {
-		k.build(h.routes[0], target{scheme: "http", authority: "a", path: path, query: query}, fields)
+		k.build(h.snap.Load().routes[0], target{scheme: "http", authority: "a", path: path, query: query}, fields)
 		return k
 	}
 	one := build("/", "?q", wire.Field{Name: "H", Value: "1"})

@@ -22,7 +22,7 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 	j.found.noteAttempt(failed)
 	switch {
 	case hd.reason != cache.None:
-	case resp.Length > j.h.opts.MaxObject:
+	case resp.Length > j.snap.MaxObject:
 		hd.reason = cache.TooLarge
 	case j.ranged && resp.Length > j.route.RangeFill:
 		hd.reason = cache.RangeTooLarge
@@ -42,7 +42,7 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 // upstream.
 func (j *job) variesByIdentity(vary []string) bool {
 	return slices.ContainsFunc(vary, func(name string) bool {
-		return name == "x-forwarded-for" || name == "forwarded" || wire.EqualFold(name, j.h.opts.RequestID)
+		return name == "x-forwarded-for" || name == "forwarded" || wire.EqualFold(name, j.snap.RequestID)
 	})
 }
 

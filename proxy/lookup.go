@@ -158,7 +158,7 @@ func (h *Handler) admitVariant(k *keys, e *entry) {
 		if !slices.Equal(r.Vary, e.Vary) {
 			r.Vary = cloneNames(e.Vary)
 		}
-		r.Variants, dropped, full = memory.AddVariant(r.Variants, hash, h.opts.MaxVariants)
+		r.Variants, dropped, full = memory.AddVariant(r.Variants, hash, h.snap.Load().MaxVariants)
 		return r, true
 	})
 	if full {
@@ -189,7 +189,7 @@ func appendMark(dst, key []byte, m mark) []byte {
 // mark writes a mark down. why is what [call.marked] says of it.
 func (h *Handler) mark(key []byte, m mark, why cache.Reason) {
 	name, now := appendMark(nil, key, m), time.Now()
-	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(h.opts.UncacheableTTL), Why: uint8(why)}, now)
+	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(h.snap.Load().UncacheableTTL), Why: uint8(why)}, now)
 }
 
 // marked returns what the key's variant is marked with: until when, and why.

@@ -28,7 +28,7 @@ func (c *call) pass(why cache.Reason) {
 		req.Body, req.Length = c.body, c.body.Length
 	}
 	requested := time.Now()
-	resp, err := c.h.do(c.conn.Context(), c.route.Upstream, req)
+	resp, err := c.h.do(c.conn.Context(), c.route.Upstream, req, c.snap.RequestID)
 	early.end()
 	c.record.asked(requested, resp, err)
 	switch {

@@ -169,7 +169,7 @@ func (h *Handler) strikesOfPrefix(name string, left memory.Left) (list []strike,
 	case depth > maxDepth:
 		return nil, fmt.Errorf("a prefix has at most %d segments", maxDepth)
 	}
-	for _, r := range h.routes {
+	for _, r := range h.snap.Load().routes {
 		if !matchHost(r.Host, t.host) || !overlaps(strings.TrimSuffix(r.PathPrefix, "/"), path) {
 			continue
 		}

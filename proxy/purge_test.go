@@ -124,7 +124,7 @@ func TestPurgeKey(t *testing.T) {
 	s.idle()
 	var k keys
 	at, _ := parseTarget("http", "GET", "/", host("x"))
-	k.build(s.h.routes[0], at, fieldsOf("X-K: 1"))
+	k.build(s.h.snap.Load().routes[0], at, fieldsOf("X-K: 1"))
 	s.purge(PurgeKey, false, fmt.Sprintf("%016x", k.hash))
 	for _, tt := range []struct {
 		k, v string

@@ -22,7 +22,7 @@ import (
 // without an access log, gathers nothing.
 type record struct {
 	accesslog.Entry
-	log    *accesslog.Log
+	h      *Handler
 	pool   *sync.Pool
 	client edge.Client
 	number uint64 // of the connection
@@ -34,7 +34,7 @@ type recordKey struct{}
 // openRecord begins the record of the call's request.
 func (c *call) openRecord() {
 	r := c.h.records.Get().(*record)
-	r.log, r.pool, r.client, r.number = c.h.opts.AccessLog, &c.h.records, c.conn, c.ctx.ConnID()
+	r.h, r.pool, r.client, r.number = c.h, &c.h.records, c.conn, c.ctx.ConnID()
 	r.Complete = true
 	c.record = r
 	c.ctx.SetUserValue(recordKey{}, r)
@@ -55,7 +55,10 @@ func (r *record) Close() error {
 	}
 	r.Complete = r.Complete && !r.client.Broken()
 	r.Duration = time.Since(r.Time)
-	r.log.Write(r.number, &r.Entry)
+	// A log that took the place of the one of the request's beginning has its line.
+	if log := r.h.snap.Load().AccessLog; log != nil {
+		log.Write(r.number, &r.Entry)
+	}
 	pool := r.pool
 	*r = record{}
 	pool.Put(r)
@@ -76,7 +79,7 @@ func (r *record) answered(c *call, took time.Duration) {
 	r.Peer, r.Client = c.conn.Peer(), peerOf(c.conn)
 	if r.RequestID = c.id; c.peerTrusted {
 		c.findHops()
-		r.Client, r.RequestID = c.client(), cmp.Or(c.id, keptID(c.fields, c.h.opts.RequestID))
+		r.Client, r.RequestID = c.client(), cmp.Or(c.id, keptID(c.fields, c.snap.RequestID))
 	}
 	r.Protocol = protocolOf(req)
 	r.Scheme = c.target.scheme

@@ -107,7 +107,7 @@ func (c *call) say(status int, kind, text string) {
 // forwarded.
 func (c *call) putID() {
 	if c.id != "" {
-		c.ctx.Response.Header.Set(c.h.opts.RequestID, c.id)
+		c.ctx.Response.Header.Set(c.snap.RequestID, c.id)
 	}
 }
 

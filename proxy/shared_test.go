@@ -252,7 +252,7 @@ func TestRangeOfOtherStatus(t *testing.T) {
 func TestAgeOfAFill(t *testing.T) {
 	s := newSite(t, nil)
 	var k keys
-	k.build(s.h.routes[0], target{scheme: "http", authority: "x", path: "/"}, nil)
+	k.build(s.h.snap.Load().routes[0], target{scheme: "http", authority: "x", path: "/"}, nil)
 	hd := &head{length: 1, meta: cache.Meta{
 		Status: 200, InitialAge: 5 * time.Second, ResponseTime: time.Now().Add(-10 * time.Second), Lifetime: time.Minute,
 	}}

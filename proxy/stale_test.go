@@ -36,7 +36,7 @@ func (s *site) entry(path string) *entry {
 	s.t.Helper()
 	var k keys
 	fields := wire.Fields{{Name: "Host", Value: "x"}}
-	k.build(s.h.routes[0], target{scheme: "http", authority: "x", path: path}, fields)
+	k.build(s.h.snap.Load().routes[0], target{scheme: "http", authority: "x", path: path}, fields)
 	e, _ := s.h.find(&k, fields, time.Now())
 	return e
 }
@@ -204,7 +204,7 @@ func TestTurnComesBack(t *testing.T) {
 		"failed":    {origin.Answer{Status: 503}, true, nil},
 		"cut":       {origin.Answer{Size: 1 << 20, Cut: true, CutAfter: 10}.With("Cache-Control", "max-age=60"), false, nil},
 		"no answer": {origin.Answer{Raw: []byte{}, Ending: origin.Drop}, true, nil},
-		"panic":     {origin.Answer{}, true, func(s *site) { s.h.routes[0].Upstream = nil }},
+		"panic":     {origin.Answer{}, true, func(s *site) { s.h.snap.Load().routes[0].Upstream = nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, func(r origin.Request) origin.Answer {

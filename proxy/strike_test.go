@@ -67,7 +67,7 @@ func TestPrefixes(t *testing.T) {
 					t.Fatal(err)
 				}
 				var k keys
-				k.build(h.routes[0], at, nil)
+				k.build(h.snap.Load().routes[0], at, nil)
 				last := h.struck.last(&k, nil)
 				if got := last.Nothing > born; got != want || last.Stale != 0 {
 					t.Errorf("%s reaches %s: %v, want %v; %+v", tt.prefix, raw, got, want, last)
@@ -142,7 +142,7 @@ func TestStrikesByRoute(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k.build(h.routes.match("b", at.path), at, fields)
+		k.build(h.snap.Load().routes.match("b", at.path), at, fields)
 		return k
 	}
 	for _, tt := range []struct {
@@ -178,7 +178,7 @@ func BenchmarkStruck(b *testing.B) {
 				b.Fatal(err)
 			}
 			var k keys
-			k.build(h.routes[0], at, nil)
+			k.build(h.snap.Load().routes[0], at, nil)
 			b.ReportAllocs()
 			for b.Loop() {
 				h.struck.last(&k, nil)

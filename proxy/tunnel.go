@@ -56,22 +56,29 @@ type TunnelStats struct {
 
 // tunnels are those of a handler. Its methods may be called concurrently.
 type tunnels struct {
+	mu             sync.Mutex
 	limit          int
 	timeout, grace time.Duration
-
-	mu     sync.Mutex
-	taken  int            // places: of tunnels, and of requests for one
-	places sync.WaitGroup // the same
-	open   map[*tunnel]struct{}
-	timer  *time.Timer // of the grace; nil before drain
-	over   bool        // it is
-	counts TunnelStats // but for Open and the bytes
+	taken          int            // places: of tunnels, and of requests for one
+	places         sync.WaitGroup // the same
+	open           map[*tunnel]struct{}
+	timer          *time.Timer // of the grace; nil before drain
+	over           bool        // it is
+	counts         TunnelStats // but for Open and the bytes
 
 	fromClients, fromServers atomic.Uint64
 }
 
 func newTunnels(limit int, timeout, grace time.Duration) *tunnels {
 	return &tunnels{limit: limit, timeout: timeout, grace: grace, open: make(map[*tunnel]struct{})}
+}
+
+// reconfigure has other bounds hold for the tunnels to come, and another grace for
+// all of them.
+func (ts *tunnels) reconfigure(limit int, timeout, grace time.Duration) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.limit, ts.timeout, ts.grace = limit, timeout, grace
 }
 
 func (ts *tunnels) stats() TunnelStats {
@@ -146,7 +153,9 @@ type tunnel struct {
 
 // begin opens a tunnel. interrupt is not called after end.
 func (ts *tunnels) begin(interrupt func()) *tunnel {
+	ts.mu.Lock()
 	t := &tunnel{timeout: ts.timeout, began: time.Now(), interrupt: interrupt}
+	ts.mu.Unlock()
 	t.mu.Lock()
 	t.timer = time.AfterFunc(t.timeout, t.look)
 	t.mu.Unlock()

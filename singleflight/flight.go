@@ -25,6 +25,7 @@ const (
 // flight is one key's log and those who write and read it.
 type flight[H any] struct {
 	g      *Group[H]
+	o      *Options[H] // of the group when it began
 	s      *shard[H]
 	key    string
 	ctx    context.Context
@@ -48,7 +49,7 @@ type flight[H any] struct {
 }
 
 func newFlight[H any](g *Group[H], s *shard[H], key string) *flight[H] {
-	f := &flight[H]{g: g, s: s, key: key, room: make(chan struct{}, 1)}
+	f := &flight[H]{g: g, o: g.o.Load(), s: s, key: key, room: make(chan struct{}, 1)}
 	f.ctx, f.cancel = context.WithCancelCause(s.ctx)
 	f.log.init()
 	return f
@@ -58,7 +59,7 @@ func newFlight[H any](g *Group[H], s *shard[H], key string) *flight[H] {
 func (f *flight[H]) run(fill Fill[H]) {
 	defer f.finish() // also where a fill ends its goroutine
 	f.mu.Lock()
-	f.lead = time.AfterFunc(f.g.o.MaxLead, f.overdue)
+	f.lead = time.AfterFunc(f.o.MaxLead, f.overdue)
 	f.mu.Unlock()
 	for fill != nil {
 		w := &Writer[H]{f: f}
@@ -81,8 +82,8 @@ func (f *flight[H]) recoverTo(err *error) {
 	}
 	p := &PanicError{Value: v, Stack: debug.Stack()}
 	f.s.n.panics.Add(1)
-	if f.g.o.OnPanic != nil {
-		f.g.o.OnPanic(f.key, p)
+	if f.o.OnPanic != nil {
+		f.o.OnPanic(f.key, p)
 	}
 	*err = p
 }
@@ -143,7 +144,7 @@ func (f *flight[H]) because(err error) error {
 // elect makes a waiting reader the leader and gives its fill. Readers whose
 // fill has been tried wait on, without one.
 func (f *flight[H]) elect(err error) Fill[H] {
-	if f.elections >= f.g.o.Elections || IsFinal(err) || f.ctx.Err() != nil {
+	if f.elections >= f.o.Elections || IsFinal(err) || f.ctx.Err() != nil {
 		return nil
 	}
 	for _, r := range f.readers {

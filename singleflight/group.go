@@ -22,7 +22,7 @@ const (
 // called by many goroutines at once. A Group must be closed, for its fills run
 // in goroutines it owns.
 type Group[H any] struct {
-	o        Options[H]
+	o        atomic.Pointer[Options[H]] // of the flights that begin
 	seed     maphash.Seed
 	pools    [chunkSizes]sync.Pool // of *chunk, firstChunk and its doubles up to chunkSize
 	flights  atomic.Int64
@@ -49,14 +49,24 @@ type shard[H any] struct {
 
 // New makes a Group. It starts nothing.
 func New[H any](o Options[H]) *Group[H] {
-	g := &Group[H]{o: o.withDefaults(), seed: maphash.MakeSeed(), idle: make(chan struct{})}
+	g := &Group[H]{seed: maphash.MakeSeed(), idle: make(chan struct{})}
+	o = o.withDefaults()
+	g.o.Store(&o)
 	for i := range g.shards {
 		s := &g.shards[i]
 		s.flights = make(map[string]*flight[H])
-		s.failures = newFailures(g.o.FailureMemory, (g.o.MaxFailures+shardCount-1)/shardCount)
+		s.failures = newFailures(o.FailureMemory, (o.MaxFailures+shardCount-1)/shardCount)
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	}
 	return g
+}
+
+// Reconfigure has the flights that begin from now on go by other options, of
+// which FailureMemory and MaxFailures do not count; those under way keep what they
+// began with. It does not wait.
+func (g *Group[H]) Reconfigure(o Options[H]) {
+	o = o.withDefaults()
+	g.o.Store(&o)
 }
 
 // Join gives a reader of key's flight, which the caller must Close. Where
@@ -111,7 +121,7 @@ func (g *Group[H]) admit(s *shard[H]) error {
 	case g.closed.Load():
 		g.retire()
 		return ErrClosed
-	case n > int64(g.o.MaxFlights):
+	case n > int64(g.o.Load().MaxFlights):
 		g.retire()
 		s.n.refusedFlights.Add(1)
 		return ErrTooManyFlights
@@ -167,7 +177,7 @@ func (g *Group[H]) Stats() Stats {
 
 // reserve counts n bytes as buffered if they are within MaxBuffered.
 func (g *Group[H]) reserve(n int) bool {
-	if g.buffered.Add(int64(n)) <= g.o.MaxBuffered {
+	if g.buffered.Add(int64(n)) <= g.o.Load().MaxBuffered {
 		return true
 	}
 	g.buffered.Add(-int64(n))

@@ -71,14 +71,14 @@ func (w *Writer[H]) waitForRoom() {
 // take anything. It cuts off those that did not, and says how long until the
 // next look.
 func (f *flight[H]) judge() (patience time.Duration, cut bool) {
-	need := demand{f.g.o.ReadWait, 1}
+	need := demand{f.o.ReadWait, 1}
 	for _, r := range f.readers {
 		r.pace.holding = r.at == f.log.head
 		if r.asleep {
-			need = demand{f.g.o.Stall, f.g.o.Window}
+			need = demand{f.o.Stall, f.o.Window}
 		}
 	}
-	patience = f.g.o.Stall // by then another reader may have run out
+	patience = f.o.Stall // by then another reader may have run out
 	for i := len(f.readers) - 1; i >= 0; i-- {
 		r := f.readers[i]
 		if !r.pace.holding {

@@ -111,7 +111,7 @@ func (r *Reader[H]) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	b, err := r.next(r.f.g.o.ReadWait)
+	b, err := r.next(r.f.o.ReadWait)
 	if errors.Is(err, ErrSilent) {
 		r.f.s.n.silent.Add(1)
 	}
@@ -137,7 +137,7 @@ func (r *Reader[H]) ReadWithin(p []byte, d time.Duration) (int, error) {
 func (r *Reader[H]) WriteTo(w io.Writer) (int64, error) {
 	var total int64
 	for {
-		b, err := r.next(r.f.g.o.ReadWait)
+		b, err := r.next(r.f.o.ReadWait)
 		if errors.Is(err, io.EOF) {
 			return total, nil
 		}

@@ -9,7 +9,7 @@ func (f *flight[H]) follow(fill Fill[H]) (*Reader[H], error) {
 	switch {
 	case f.left:
 		return nil, errGone
-	case len(f.readers) >= f.g.o.MaxReaders:
+	case len(f.readers) >= f.o.MaxReaders:
 		f.s.n.refusedReaders.Add(1)
 		return nil, ErrTooManyReaders
 	}
@@ -116,11 +116,11 @@ func (f *flight[H]) full() bool {
 	if !f.passing {
 		return false
 	}
-	window := f.g.o.Window
+	window := f.o.Window
 	if f.log.thrifty {
 		window = f.log.earned(window)
 	}
-	if f.g.buffered.Load() >= f.g.o.MaxBuffered {
+	if f.g.buffered.Load() >= f.o.MaxBuffered {
 		window = minWindow
 	}
 	return f.log.held() >= window

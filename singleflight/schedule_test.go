@@ -167,7 +167,7 @@ func (w *world) client(rng *rand.Rand, i int) {
 	}
 	s := sink{rest: rest}
 	_, err = r.WriteTo(writerFunc(func(p []byte) (int, error) {
-		if st := w.g.Stats(); w.tight && st.Buffered > w.g.o.MaxBuffered+(st.Flights+st.Readers+1)*(minWindow+chunkSize) {
+		if st := w.g.Stats(); w.tight && st.Buffered > w.g.o.Load().MaxBuffered+(st.Flights+st.Readers+1)*(minWindow+chunkSize) {
 			w.t.Errorf("too much memory: %+v", st)
 		}
 		if leaveAt >= 0 && s.at >= leaveAt {

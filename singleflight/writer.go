@@ -99,7 +99,7 @@ func (w *Writer[H]) Grow(n int64) error {
 	f.log.want = n
 	switch {
 	case f.passing || n == 0:
-	case n > f.g.o.Keep || !f.g.reserve(int(n)):
+	case n > f.o.Keep || !f.g.reserve(int(n)):
 		w.turn()
 	default:
 		f.mu.Unlock() // clearing megabytes takes a while
@@ -299,7 +299,7 @@ func (w *Writer[H]) commit(n int) error {
 		return err
 	}
 	f.log.commit(n)
-	if !f.passing && f.log.size > f.g.o.Keep {
+	if !f.passing && f.log.size > f.o.Keep {
 		w.turn()
 	}
 	f.wakeAll()

@@ -59,7 +59,8 @@ func demo(ctx context.Context, out io.Writer, listen, admin string) error {
 	}
 	cfg.Upstreams["app"] = app
 	cfg.Log.Level = slog.LevelWarn
-	return serve(ctx, cfg, newLog(cfg.Log), func(listen, admin string) {
+	log, _ := newLog(cfg.Log)
+	return serve(ctx, config.Document{Config: cfg}, log, nil, func(listen, admin string) {
 		// Without a reader the demonstration goes on all the same.
 		_, _ = io.WriteString(out, demoText(listen, admin, addresses))
 	})

@@ -245,7 +245,8 @@ func (p *process) awaitListening() {
 
 // status is what the tests use of /api/status.
 type status struct {
-	Requests struct {
+	ConfigHash string `json:"config_hash"`
+	Requests   struct {
 		InFlight        int `json:"in_flight"`
 		Hits            int
 		Forwarded       map[string]int

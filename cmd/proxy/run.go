@@ -26,13 +26,14 @@ func newRun() *cobra.Command {
 			"  proxy run --listen :8080 --upstream 127.0.0.1:9001 --upstream 127.0.0.1:9002",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := runConfig(file, listen, admin, servers)
+			doc, err := runConfig(file, listen, admin, servers)
 			if err != nil {
 				return err
 			}
 			ctx, stop := stopSignals(cmd.Context())
 			defer stop()
-			return serve(ctx, cfg, newLog(cfg.Log), nil)
+			log, level := newLog(doc.Config.Log)
+			return serve(ctx, doc, log, level, nil)
 		},
 	}
 	def := config.Default()
@@ -47,14 +48,19 @@ func newRun() *cobra.Command {
 }
 
 // runConfig reads the configuration from a file, or makes it of flags.
-func runConfig(file, listen, admin string, servers []string) (config.Config, error) {
+func runConfig(file, listen, admin string, servers []string) (doc config.Document, err error) {
 	switch {
 	case file != "":
-		return config.Load(file)
+		text, err := config.ReadFile(file)
+		if err != nil {
+			return doc, err
+		}
+		return config.ParseDocument(file, text)
 	case len(servers) == 0:
-		return config.Config{}, errors.New("run: want --config FILE, or --upstream ADDRESS for each server")
+		return doc, errors.New("run: want --config FILE, or --upstream ADDRESS for each server")
 	}
-	return config.Quick(listen, admin, servers)
+	doc.Config, err = config.Quick(listen, admin, servers)
+	return doc, err
 }
 
 // stopSignals returns a context that the first SIGTERM or SIGINT ends; the
@@ -71,15 +77,18 @@ func stopSignals(parent context.Context) (context.Context, context.CancelFunc) {
 // half as much memory on top of what is in use.
 const gcPercent = 50
 
-// serve runs a proxy until ctx ends. started, if not nil, is told the
-// addresses once they are open.
-func serve(ctx context.Context, cfg config.Config, log *slog.Logger, started func(listen, admin string)) error {
+// serve runs a proxy until ctx ends, and follows the file of its configuration, if
+// there is one. started, if not nil, is told the addresses once they are open.
+func serve(ctx context.Context, doc config.Document, log *slog.Logger, level *slog.LevelVar, started func(listen, admin string)) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	srv, err := server.New(cfg, versionText(), log)
+	srv, err := server.New(doc.Config, versionText(), log)
 	if err != nil {
 		return err
+	}
+	if doc.File != "" {
+		srv.Follow(doc, level)
 	}
 	if err := srv.Listen(); err != nil {
 		return errors.Join(err, srv.Close())
@@ -91,13 +100,16 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, started fun
 }
 
 // newLog returns the logger of a configuration: to standard error, as text on
-// a terminal and JSON otherwise unless the configuration says which.
-func newLog(c config.Log) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: c.Level}
+// a terminal and JSON otherwise unless the configuration says which. Its level can
+// be changed.
+func newLog(c config.Log) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(c.Level)
+	opts := &slog.HandlerOptions{Level: level}
 	text := c.Format == config.LogText ||
 		c.Format == config.LogAuto && term.IsTerminal(int(os.Stderr.Fd()))
 	if text {
-		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+		return slog.New(slog.NewTextHandler(os.Stderr, opts)), level
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	return slog.New(slog.NewJSONHandler(os.Stderr, opts)), level
 }

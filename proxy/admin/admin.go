@@ -4,6 +4,7 @@
 package admin
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -23,6 +24,10 @@ type State struct {
 	Upstreams []upstream.Stats
 	// Clients are the clients' connections.
 	Clients edge.DoorStats
+	// Reloads are those of the configuration, and ConfigHash that of its file's text;
+	// "" without a file.
+	Reloads    Reloads
+	ConfigHash string
 }
 
 // Options are what the surface shows and does. All of them are required, but for
@@ -43,6 +48,9 @@ type Options struct {
 	Purge func(proxy.Purge) (proxy.Purged, error)
 	// Explain says what would become of a request. It has no effect.
 	Explain func(proxy.Question) proxy.Explanation
+	// Reload reads the configuration again, and returns once it counts or is refused.
+	// It may take ten seconds, and more where others wait.
+	Reload func(context.Context) Reloaded
 	// Unready says why the proxy takes no requests, "" while it does.
 	Unready func() string
 	// Version is the program's.
@@ -83,6 +91,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/api/explain", serve: o.explain},
 		{method: "POST", path: "/api/drain", changes: true, serve: o.drain(true)},
 		{method: "POST", path: "/api/restore", changes: true, serve: o.drain(false)},
+		{method: "POST", path: "/api/reload", changes: true, serve: o.reload},
 		{method: "POST", path: "/api/purge", changes: true, serve: o.purge},
 	}
 	if o.Pprof {

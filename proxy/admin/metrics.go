@@ -27,6 +27,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m := metrics{ch}
 	m.gauge("build_info", "The running version, and the Go it was built with; always 1.", 1,
 		label{"version", c.o.Version}, label{"goversion", runtime.Version()})
+	m.reloads(st)
 	m.requests(st)
 	m.clients(st)
 	m.flights(st)

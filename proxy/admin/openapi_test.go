@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -202,13 +204,16 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	full := options(false)
 	full.Access.Token = nil
 	state := busy()
-	state.Upstreams[0].Limit = 5
+	state.Upstreams[0].Limit, state.ConfigHash = 5, "1f"
 	full.Explain = func(proxy.Question) (x proxy.Explanation) {
 		fill(reflect.ValueOf(&x).Elem())
 		x.Outcome = proxy.ForecastHit
 		return x
 	}
 	full.State = func() State { return state }
+	full.Reload = func(context.Context) Reloaded { return Reloaded{Hash: "1f", Changes: []string{"+ a"}} }
+	broken := full
+	broken.Reload = func(context.Context) Reloaded { return Reloaded{Result: ReloadFailure, Err: errors.New("f:1:1: a")} }
 	idle := options(true)
 	idle.State = func() State { return State{} }
 	for _, tt := range []struct {
@@ -218,7 +223,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}{
 		{full, "GET /api/status", 200}, {idle, "GET /api/status", 200},
 		{full, "POST /api/drain?upstream=app&server=a", 200}, {full, "POST /api/restore?upstream=app&server=a", 200},
-		{full, "POST /api/drain", 404},
+		{full, "POST /api/drain", 404}, {full, "POST /api/reload", 200}, {broken, "POST /api/reload", 422},
 		{full, "GET /api/explain?url=http://x/", 200}, {idle, "GET /api/explain?url=http://x/", 200}, {full, "GET /api/explain?url=x", 400},
 		{full, `POST /api/purge {"tag":"a"}`, 200}, {full, `POST /api/purge {"tag":"lost"}`, 202},
 		{full, `POST /api/purge {"everything":true}`, 200}, {full, `POST /api/purge`, 400},

@@ -15,6 +15,7 @@ type status struct {
 	Unready     string           `json:"unready,omitempty"` // why no requests are taken
 	ReadOnly    bool             `json:"read_only"`
 	Admin       adminStatus      `json:"admin"`
+	ConfigHash  string           `json:"config_hash,omitempty"` // of the file's text
 	Connections int              `json:"connections"`
 	Requests    requestStatus    `json:"requests"`
 	Flights     flightStatus     `json:"flights"`
@@ -135,6 +136,7 @@ func (s *Server) statusNow(st State) status {
 func statusOf(st State) status {
 	p := st.Proxy
 	out := status{
+		ConfigHash:  st.ConfigHash,
 		Connections: st.Clients.Open,
 		Upstreams:   []upstreamStatus{},
 		Requests: requestStatus{

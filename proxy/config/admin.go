@@ -24,7 +24,7 @@ type Admin struct {
 	Hosts []string `yaml:"hosts" format:"admin-host"`
 	// Token is what requests show that they may (RFC 6750, section 2.1), at least 16
 	// visible ASCII characters; "" is none, or that of TokenFile. Default "".
-	Token string `yaml:"token" format:"token"`
+	Token string `yaml:"token" format:"token" secret:"true"`
 	// TokenFile is the path of a file whose first line is the token; it is not read
 	// here. At most one of it and Token is there. Default "".
 	TokenFile string `yaml:"token_file" format:"line"`

@@ -15,6 +15,7 @@
 //	or        an option of the same section that may stand in for a required
 //	          one; the tag is what to write
 //	keys      the shape of a map's keys, see entries; names unless it is there
+//	secret    the value is not shown
 //	optional  the section stays zero unless it is written
 //
 // The tags of a list or map whose elements are single values hold for each of
@@ -45,6 +46,8 @@ type Config struct {
 	Log Log `yaml:"log"`
 	// AccessLog has a line for each request. Default none.
 	AccessLog AccessLog `yaml:"access_log" optional:"true"`
+	// Reload says when the file is read again.
+	Reload Reload `yaml:"reload"`
 	// ShutdownTimeout is how long requests in flight may take to end once the
 	// process was told to stop. Default 30s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"30s" range:"1ms..24h"`

@@ -54,9 +54,9 @@ var faulty = []struct{ text, want string }{
 	{"!x",
 		`f:1:1: has the tag !x; remove the tag`},
 	{"- a\n",
-		`f:1:1: want keys and values (listen, listeners, admin, log, access_log, shutdown_timeout, server, cache, upstreams, routes), got a list`},
+		`f:1:1: want keys and values (listen, listeners, admin, log, access_log, reload, shutdown_timeout, server, cache, upstreams, routes), got a list`},
 	{"listen\n",
-		`f:1:1: want keys and values (listen, listeners, admin, log, access_log, shutdown_timeout, server, cache, upstreams, routes), got "listen"`},
+		`f:1:1: want keys and values (listen, listeners, admin, log, access_log, reload, shutdown_timeout, server, cache, upstreams, routes), got "listen"`},
 	// Keys.
 	{"listn: ':1'\ncache: {memry: 1GiB, colour: red}" + rest,
 		`f:1:1: unknown key "listn"; did you mean listen?

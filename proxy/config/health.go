@@ -30,7 +30,7 @@ type HealthCheck struct {
 	Host string `yaml:"host" format:"authority"`
 	// Headers are further fields of an http check, by their names in canonical
 	// form; neither Host nor one that the checker writes itself. Default none.
-	Headers map[string]string `yaml:"headers" keys:"field-name" format:"line"`
+	Headers map[string]string `yaml:"headers" keys:"field-name" format:"line" secret:"true"`
 	// Statuses are those that an http check wants; at least one, none twice.
 	// Default 2xx, 3xx.
 	Statuses []Status `yaml:"statuses" default:"2xx 3xx"`

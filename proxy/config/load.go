@@ -29,15 +29,16 @@ func Default() Config {
 // Load reads and parses the file at path. The error is [Faults] when the text
 // is at fault, and else says why the file could not be read.
 func Load(path string) (Config, error) {
-	data, err := readFile(path)
+	data, err := ReadFile(path)
 	if err != nil {
 		return Config{}, err
 	}
 	return Parse(path, data)
 }
 
-// readFile reads a file up to the first byte that is too much.
-func readFile(path string) ([]byte, error) {
+// ReadFile reads the text of a file, for [ParseDocument]: up to the first byte that
+// is too much for it. The error says why it could not.
+func ReadFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -53,12 +54,8 @@ func readFile(path string) ([]byte, error) {
 // Parse turns the text of a file into a complete configuration; name is the
 // file's name in the faults. The error is [Faults]. Parse keeps nothing of data.
 func Parse(name string, data []byte) (Config, error) {
-	root, fault := parseDocument(data, minimal)
-	if fault != nil {
-		fault.File = name
-		return Config{}, Faults{*fault}
-	}
-	return decode(&decoder{file: name, label: pathLabel}, root)
+	doc, err := ParseDocument(name, data)
+	return doc.Config, err
 }
 
 // Quick returns the configuration of a command line without a file: one

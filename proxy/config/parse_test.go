@@ -69,6 +69,7 @@ func TestDefault(t *testing.T) {
 		Listeners:       []Listener{{Address: "127.0.0.1:8080"}},
 		Admin:           Admin{Listen: "127.0.0.1:9901"},
 		Log:             Log{Level: slog.LevelInfo, Format: LogAuto},
+		Reload:          Reload{Watch: true},
 		ShutdownTimeout: 30 * time.Second,
 		Server: Server{IdleTimeout: 75 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 			MaxHeadSize: 16 << 10, MaxConnections: 65536,

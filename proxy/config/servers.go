@@ -14,7 +14,7 @@ import (
 // The error is [Faults] when the text is at fault, and else says why the file
 // could not be read. LoadServers keeps nothing; it may be called at any time.
 func LoadServers(path string) ([]Member, error) {
-	data, err := readFile(path)
+	data, err := ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

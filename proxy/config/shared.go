@@ -56,13 +56,13 @@ type Redis struct {
 	// themselves, which have none of the engine's; without RedisSentinel they
 	// are "". Default "": no login.
 	SentinelUsername string `yaml:"sentinel_username" format:"line"`
-	SentinelPassword string `yaml:"sentinel_password" format:"line"`
+	SentinelPassword string `yaml:"sentinel_password" format:"line" secret:"true"`
 	// Username is who to log in as; "" is the engine's default user.
 	// Default "".
 	Username string `yaml:"username" format:"line"`
 	// Password is the password itself; "" is none, or that of PasswordFile.
 	// Default "".
-	Password string `yaml:"password" format:"line"`
+	Password string `yaml:"password" format:"line" secret:"true"`
 	// PasswordFile is the path of a file whose first line is the password; ""
 	// is none. At most one of it and Password is there. Default "".
 	PasswordFile string `yaml:"password_file" format:"line"`

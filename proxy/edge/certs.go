@@ -43,6 +43,7 @@ type Certificates struct {
 	failing           atomic.Int64
 
 	poll    time.Duration
+	refresh chan struct{} // holds one: the files are to be read
 	stop    context.CancelFunc
 	watcher sync.WaitGroup
 	// The goroutine that reads the files alone uses what follows.
@@ -84,7 +85,7 @@ func NewCertificates(o CertificateOptions) (*Certificates, error) {
 	if len(o.Pairs) == 0 {
 		return nil, errors.New("no certificates")
 	}
-	c := &Certificates{log: o.Log, poll: pollInterval}
+	c := &Certificates{log: o.Log, poll: pollInterval, refresh: make(chan struct{}, 1)}
 	first := credentials{all: make([]*tls.Certificate, len(o.Pairs))}
 	for i, p := range o.Pairs {
 		first.files = append(first.files, p.CertFile)

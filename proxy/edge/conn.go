@@ -45,6 +45,7 @@ type Conn struct {
 	tcp      net.Conn
 	door     *Door
 	l        *Listener
+	opts     *ListenerOptions // of l when it came
 	peer     netip.AddrPort
 	local    netip.AddrPort
 	number   uint64 // among those of the door
@@ -83,7 +84,7 @@ func (c *Conn) Peer() netip.AddrPort { return c.peer }
 func (c *Conn) Local() netip.AddrPort { return c.local }
 
 // Site implements [Client].
-func (c *Conn) Site() *Site { return &c.l.opts.Site }
+func (c *Conn) Site() *Site { return &c.opts.Site }
 
 // Secure implements [Client].
 func (c *Conn) Secure() bool { return c.secure }
@@ -109,7 +110,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 func (c *Conn) next() bool {
 	if c.away != nil {
 		// Clients take an answer that comes before they ask for a broken connection.
-		if c.away == errGone || !c.heard && !c.wait(c.l.opts.Limits.Head) {
+		if c.away == errGone || !c.heard && !c.wait(c.opts.Limits.Head) {
 			return false
 		}
 		c.state.Store(busy)
@@ -118,7 +119,7 @@ func (c *Conn) next() bool {
 			return false
 		}
 		c.reset()
-		if !c.wait(c.l.opts.Limits.Idle) {
+		if !c.wait(c.opts.Limits.Idle) {
 			return false
 		}
 		c.away = c.readHead()
@@ -128,7 +129,7 @@ func (c *Conn) next() bool {
 		return false
 	}
 	if c.req.Refusal = c.away; c.away != nil {
-		c.clock.read, c.clock.write = c.l.opts.Limits.Read, c.l.opts.Limits.Write
+		c.clock.read, c.clock.write = c.opts.Limits.Read, c.opts.Limits.Write
 		c.clock.begin(time.Time{})
 	}
 	c.last = c.away != nil || !c.req.Persistent

@@ -27,9 +27,8 @@ type Capacity struct {
 // Door counts the clients' connections and turns away those that are too many.
 // It is safe for concurrent use.
 type Door struct {
-	capacity Capacity
-
 	mu        sync.Mutex
+	capacity  Capacity
 	conns     map[*Conn]bool // and whether each is counted among those of its client
 	perClient map[netip.Addr]int
 
@@ -83,6 +82,15 @@ func (d *Door) count(c *Conn, p protocol) { d.requests[c.number%stripes].by[p].A
 // NewDoor returns a door that nobody has come through.
 func NewDoor(c Capacity) *Door {
 	return &Door{capacity: c, conns: make(map[*Conn]bool), perClient: make(map[netip.Addr]int)}
+}
+
+// SetCapacity has another capacity hold for those who come from now on. Whoever
+// is in stays, and counts, but for the connections of one client where these were
+// not bounded before.
+func (d *Door) SetCapacity(c Capacity) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.capacity = c
 }
 
 // DoorStats are a door's counters.
@@ -149,12 +157,15 @@ func (d *Door) enter(c *Conn) bool {
 
 // identify counts a connection among those of its client, once that is known.
 func (d *Door) identify(c *Conn) {
-	if d.capacity.PerClient == 0 || c.away != nil || within(d.capacity.Exempt, c.peer.Addr()) {
+	if c.away != nil {
 		return
 	}
 	client := clientOf(c.peer.Addr())
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.capacity.PerClient == 0 || within(d.capacity.Exempt, c.peer.Addr()) {
+		return
+	}
 	if d.perClient[client] >= d.capacity.PerClient {
 		d.crowded.Add(1)
 		c.away = &wire.Refusal{Status: 429, Why: "too many connections from one address"}

@@ -52,6 +52,7 @@ type H2 struct {
 	server  *http.Server
 	blank   fasthttp.ResponseHeader
 	streams sync.Pool // *stream
+	serving atomic.Int64
 }
 
 // NewH2 returns what serves connections to h2 by handle, which is that of
@@ -97,6 +98,8 @@ var errCipher = errors.New("a cipher suite that HTTP/2 prohibits")
 // requests have ended. It is what fasthttp's Server.NextProto wants; the caller
 // closes the connection.
 func (h *H2) Serve(conn net.Conn) error {
+	h.serving.Add(1)
+	defer h.serving.Add(-1)
 	c, ok := conn.(*Conn)
 	if !ok {
 		return fmt.Errorf("%T is no connection of a Listener", conn)
@@ -144,6 +147,9 @@ func allowsH2(s tls.ConnectionState) bool {
 		tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 	}, s.CipherSuite)
 }
+
+// Serving is how many connections Serve has not done with.
+func (h *H2) Serving() int { return int(h.serving.Load()) }
 
 // Drain sends all clients a GOAWAY, and does not wait: the streams that are open
 // end, there are no others, and a connection without any is closed a second later

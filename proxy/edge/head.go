@@ -15,7 +15,7 @@ var errGone = &wire.Refusal{}
 
 // readHead reads one head, of which there is a byte, and sets the request.
 func (c *Conn) readHead() *wire.Refusal {
-	lim := &c.l.opts.Limits
+	lim := &c.opts.Limits
 	var began time.Time
 	for skipped := false; ; {
 		in := c.in.Load()
@@ -106,7 +106,7 @@ func doomed(head []byte, scanned, limit int) *wire.Refusal {
 // parse sets the request from the bytes of its head. began is when it did, zero
 // where it came in one piece.
 func (c *Conn) parse(began time.Time) *wire.Refusal {
-	lim := &c.l.opts.Limits
+	lim := &c.opts.Limits
 	if len(c.head) > lim.MaxHead {
 		return &wire.Refusal{Status: 431, Why: "the request head is too large"}
 	}

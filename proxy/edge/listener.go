@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,18 +36,23 @@ type ListenerOptions struct {
 type Listener struct {
 	net.Listener
 	door    *Door
-	opts    ListenerOptions
+	opts    atomic.Pointer[ListenerOptions]
 	readers sync.Pool // *bufio.Reader of readBuffer bytes
 	outs    sync.Pool // *[]byte with room for outBuffer bytes
 }
 
 // NewListener returns a listener whose connections come through the door.
 func NewListener(inner net.Listener, d *Door, o ListenerOptions) *Listener {
-	l := &Listener{Listener: inner, door: d, opts: o}
+	l := &Listener{Listener: inner, door: d}
+	l.Reconfigure(o)
 	l.readers.New = func() any { return bufio.NewReaderSize(nil, readBuffer) }
 	l.outs.New = func() any { b := make([]byte, 0, outBuffer); return &b }
 	return l
 }
+
+// Reconfigure has the connections that come from now on go by other options; those
+// that are there keep what they came with.
+func (l *Listener) Reconfigure(o ListenerOptions) { l.opts.Store(&o) }
 
 // acceptPause is how long no connection is accepted where the system has nothing
 // left to do so with.
@@ -87,7 +93,7 @@ func isStarved(err error) bool {
 
 // Wrap returns a connection that has not come through the door yet.
 func (l *Listener) Wrap(tcp net.Conn) *Conn {
-	c := &Conn{Conn: tcp, tcp: tcp, door: l.door, l: l, peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr())}
+	c := &Conn{Conn: tcp, tcp: tcp, door: l.door, l: l, opts: l.opts.Load(), peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr())}
 	c.clock.on = tcp
 	c.in.Init(tcp, rawOf(tcp), &l.readers)
 	return c
@@ -132,7 +138,7 @@ func (c *Conn) Handshake() error {
 		return err
 	}
 	c.door.identify(c)
-	if c.l.opts.H2C && !c.secure && c.away == nil {
+	if c.opts.H2C && !c.secure && c.away == nil {
 		c.h2c = c.opensH2()
 	}
 	return nil
@@ -150,11 +156,11 @@ func opensMethod(b [5]byte) bool {
 }
 
 func (c *Conn) introduce() error {
-	proxied := within(c.l.opts.ProxyFrom, c.peer.Addr())
-	if c.l.opts.TLS == nil && !proxied {
+	proxied := within(c.opts.ProxyFrom, c.peer.Addr())
+	if c.opts.TLS == nil && !proxied {
 		return nil
 	}
-	if d := c.l.opts.Limits.Head; d > 0 {
+	if d := c.opts.Limits.Head; d > 0 {
 		if err := c.tcp.SetDeadline(time.Now().Add(d)); err != nil {
 			return err
 		}
@@ -168,8 +174,8 @@ func (c *Conn) introduce() error {
 			c.peer, c.local = h.Source, h.Destination
 		}
 	}
-	if c.l.opts.TLS != nil {
-		t := tls.Server(c.tcp, c.l.opts.TLS)
+	if c.opts.TLS != nil {
+		t := tls.Server(c.tcp, c.opts.TLS)
 		if err := t.Handshake(); err != nil {
 			return fmt.Errorf("TLS handshake: %w", err)
 		}
@@ -200,7 +206,7 @@ const h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 // what it sends. It waits for no more of it than tells, as long as a request might
 // take to begin and its head to arrive.
 func (c *Conn) opensH2() bool {
-	c.clock.read = c.l.opts.Limits.Idle
+	c.clock.read = c.opts.Limits.Idle
 	for n := 1; n <= len(h2Preface); n++ {
 		if c.clock.allowRead() != nil {
 			return false
@@ -215,7 +221,7 @@ func (c *Conn) opensH2() bool {
 		}
 		if n == 1 {
 			c.clock.read = 0
-			if d := c.l.opts.Limits.Head; d > 0 {
+			if d := c.opts.Limits.Head; d > 0 {
 				c.clock.end = time.Now().Add(d)
 			}
 		}

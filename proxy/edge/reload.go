@@ -1,26 +1,17 @@
 package edge
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"ringfence/proxy/watch"
 )
 
-const (
-	// pollInterval is how often the files are read even if nothing tells of a
-	// change: a link may lead into a folder that is not watched.
-	pollInterval = time.Minute
-	// settle is how long the folders must have been quiet before the files are
-	// read, so that a certificate is not read without its key; in folders that
-	// are never quiet they are read maxSettle after the first change.
-	settle    = 100 * time.Millisecond
-	maxSettle = time.Second
-)
+// pollInterval is how often the files are read even if nothing tells of a change:
+// a link may lead into a folder that is not watched.
+const pollInterval = time.Minute
 
 // Start follows the files from now on, in a goroutine that Close ends. It is
 // called once.
@@ -39,58 +30,26 @@ func (c *Certificates) Close() {
 	c.watcher.Wait()
 }
 
-// follow reads the files at once, whenever something in their folders changes,
-// and in any case now and then, until ctx is done. It watches the folders, not
-// the files: a file that is renamed into place, or reached through a link that
-// changes, is another file each time.
-func (c *Certificates) follow(ctx context.Context) {
-	watcher, watchErr := fsnotify.NewWatcher()
-	if watchErr != nil {
-		watcher = &fsnotify.Watcher{} // no channels: it never says anything
-	} else {
-		defer watcher.Close() //nolint:errcheck // nothing is left to do then
-	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	var changed time.Time // first change since the last reading; zero: none
-	lost := watchErr      // why changes may not have been seen
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-watcher.Events:
-		case lost = <-watcher.Errors: // an overflow, above all
-		case <-timer.C:
-			// Watched before they are read: a change in between is seen twice,
-			// not never. And again each time: a folder may be another one.
-			for _, dir := range folders(c.sources) {
-				if watchErr == nil {
-					lost = cmp.Or(lost, watcher.Add(dir))
-				}
-			}
-			c.noteLate(lost)
-			c.reload()
-			timer.Reset(c.poll)
-			changed, lost = time.Time{}, watchErr
-			continue
-		}
-		if changed.IsZero() {
-			changed = time.Now()
-		}
-		timer.Reset(min(settle, maxSettle-time.Since(changed)))
+// Refresh has the files read soon, as after a change of theirs.
+func (c *Certificates) Refresh() {
+	select {
+	case c.refresh <- struct{}{}:
+	default: // they are about to be
 	}
 }
 
-// folders are those of all files.
-func folders(sources []source) []string {
-	var dirs []string
-	for _, s := range sources {
-		for _, file := range s.files {
-			dirs = append(dirs, filepath.Dir(file))
-		}
+// follow reads the files at once, whenever something in their folders changes,
+// and in any case now and then, until ctx is done.
+func (c *Certificates) follow(ctx context.Context) {
+	var paths []string
+	for _, s := range c.sources {
+		paths = append(paths, s.files...)
 	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
+	watch.Files(ctx, paths, c.refresh, func(lost error) time.Duration {
+		c.noteLate(lost)
+		c.reload()
+		return c.poll
+	})
 }
 
 // reload reads the files once, and puts what has changed in use. The log hears

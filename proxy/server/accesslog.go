@@ -40,16 +40,16 @@ const maxLastLines = 2 * time.Second
 // SIGUSR1, until the function it returns is called. Without an access log the
 // signal does nothing, where it would end the process.
 func (s *Server) openAccessLog() (end func()) {
-	if s.access != nil {
-		s.access.Start()
+	if l := s.now.Load().access; l != nil {
+		l.Start()
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGUSR1)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for range signals {
-			if s.access != nil {
-				s.access.Reopen()
+			if l := s.now.Load().access; l != nil {
+				l.Reopen()
 			}
 		}
 	})
@@ -61,13 +61,15 @@ func (s *Server) openAccessLog() (end func()) {
 	}
 }
 
-func (s *Server) closeAccessLog() {
-	if s.access == nil {
+func (s *Server) closeAccessLog() { s.endAccessLog(s.now.Load().access) }
+
+func (s *Server) endAccessLog(l *accesslog.Log) {
+	if l == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), maxLastLines)
 	defer cancel()
-	if err := s.access.Close(ctx); err != nil {
+	if err := l.Close(ctx); err != nil {
 		s.log.Warn("the access log is not complete", "error", err)
 	}
 }

@@ -20,8 +20,7 @@ import (
 
 // newAdmin builds the operator's surface, where there is one. It reads the files
 // that are named there.
-func (s *Server) newAdmin(version string) error {
-	c := s.cfg.Admin
+func (s *Server) newAdmin(c config.Admin, version string) error {
 	if c.Listen == "" {
 		return nil
 	}
@@ -43,7 +42,7 @@ func (s *Server) newAdmin(version string) error {
 	}
 	s.admin = admin.New(admin.Options{
 		State: s.state, HotKeys: s.handler.HotKeys, Failures: s.handler.Failures,
-		Drain: s.drainServer, Purge: s.handler.Purge, Explain: s.explain, Unready: s.whyUnready, Version: version, Pprof: c.Pprof, Log: s.log,
+		Drain: s.drainServer, Purge: s.handler.Purge, Explain: s.explain, Reload: s.Reload, Unready: s.whyUnready, Version: version, Pprof: c.Pprof, Log: s.log,
 		Access: admin.Access{
 			Hosts: hostsOf(c), Socket: strings.HasPrefix(c.Listen, "unix:"), Token: token,
 			Certificate: c.TLS.ClientCAFile != "", ReadOnly: c.ReadOnly,
@@ -221,15 +220,16 @@ func (s *Server) setUnready(why string) { s.unready.Store(&why) }
 
 // state is what the admin surface shows.
 func (s *Server) state() admin.State {
-	st := admin.State{Proxy: s.handler.View(), Clients: s.door.Stats()}
-	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
-		st.Upstreams = append(st.Upstreams, s.pools[name].Stats())
+	now := s.now.Load()
+	st := admin.State{Proxy: s.handler.View(), Clients: s.door.Stats(), Reloads: s.reloads.state(), ConfigHash: now.hash}
+	for _, name := range slices.Sorted(maps.Keys(now.pools)) {
+		st.Upstreams = append(st.Upstreams, now.pools[name].Stats())
 	}
 	return st
 }
 
 // drainServer keeps new requests away from one server of an upstream.
 func (s *Server) drainServer(upstream, server string, on bool) bool {
-	p := s.pools[upstream]
+	p := s.now.Load().pools[upstream]
 	return p != nil && p.Drain(server, on)
 }

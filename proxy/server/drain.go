@@ -85,11 +85,14 @@ func (g gate) Close() error {
 
 // drain ends what Run began. served gives the end of the accept loop.
 func (s *Server) drain(served <-chan error) error {
-	s.log.Info("stopping", "timeout", s.cfg.ShutdownTimeout.String())
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
+	timeout := s.now.Load().cfg.ShutdownTimeout
+	s.log.Info("stopping", "timeout", timeout.String())
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	s.handler.Drain()
-	s.h2.Drain()
+	for _, h := range s.h2s {
+		h.Drain()
+	}
 	var err error
 	for _, e := range s.entrances {
 		err = errors.Join(err, e.gate.shut())
@@ -101,7 +104,7 @@ func (s *Server) drain(served <-chan error) error {
 	}
 	s.await(ctx, keepAliveGrace)
 	s.door.CloseIdle()
-	if !s.await(ctx, s.cfg.ShutdownTimeout) {
+	if !s.await(ctx, timeout) {
 		// What is still under way uses the store and the pools: they end with
 		// the process.
 		s.log.Warn("requests in flight are broken off", "connections", s.door.Stats().Open)
@@ -138,7 +141,7 @@ func (s *Server) release(ctx context.Context) error {
 			e.certs.Close()
 		}
 	}
-	for _, p := range s.pools {
+	for _, p := range s.now.Load().pools {
 		p.Close()
 	}
 	if err != nil {

@@ -18,7 +18,7 @@ func Explain(cfg config.Config, method, url string, fields []string, client stri
 	if err != nil {
 		return x, err
 	}
-	pools, err := newPools(cfg, slog.New(slog.DiscardHandler))
+	pools, _, err := newPools(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return x, err
 	}
@@ -43,7 +43,7 @@ func Explain(cfg config.Config, method, url string, fields []string, client stri
 
 // explain asks the running handler.
 func (s *Server) explain(q proxy.Question) proxy.Explanation {
-	return s.handler.Explain(atEntrance(q, s.cfg))
+	return s.handler.Explain(atEntrance(q, s.now.Load().cfg))
 }
 
 // atEntrance has the request come in by the first listener for its scheme.

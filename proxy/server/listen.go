@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"reflect"
 	"syscall"
 
 	"ringfence/proxy/config"
@@ -15,10 +16,11 @@ import (
 // entrance is one listener for clients, and what is done with those who come in
 // by it.
 type entrance struct {
-	cfg   config.Listener
-	certs *edge.Certificates // nil without TLS
-	opts  edge.ListenerOptions
-	gate  gate // once it is open
+	cfg      config.Listener
+	certs    *edge.Certificates // nil without TLS
+	opts     edge.ListenerOptions
+	gate     gate           // once it is open
+	listener *edge.Listener // once it serves
 }
 
 // newEntrances reads the files of the listeners' certificates.
@@ -27,25 +29,51 @@ func newEntrances(cfg config.Config, log *slog.Logger) ([]*entrance, error) {
 	for i, l := range cfg.Listeners {
 		e, err := newEntrance(l, limitsOf(cfg.Server), log)
 		if err != nil {
-			return nil, fmt.Errorf("listeners[%d] %s: %w", i, l.Address, err)
+			return nil, entranceError(i, l, err)
 		}
 		all = append(all, e)
 	}
 	return all, nil
 }
 
+func entranceError(i int, l config.Listener, err error) error {
+	return fmt.Errorf("listeners[%d] %s: %w", i, l.Address, err)
+}
+
 func newEntrance(l config.Listener, limits edge.Limits, log *slog.Logger) (*entrance, error) {
-	e := &entrance{cfg: l, opts: edge.ListenerOptions{
+	e := &entrance{cfg: l, opts: listenerOptions(l, limits)}
+	return e, e.openTLS(log)
+}
+
+// with returns the entrance as it is to be by another configuration. What it has of
+// TLS stays where that is the same, so that clients can resume their sessions.
+func (e *entrance) with(l config.Listener, limits edge.Limits, log *slog.Logger) (*entrance, error) {
+	next := &entrance{cfg: l, opts: listenerOptions(l, limits), gate: e.gate, listener: e.listener}
+	if reflect.DeepEqual(l.TLS, e.cfg.TLS) {
+		next.certs, next.opts.TLS = e.certs, e.opts.TLS
+		return next, nil
+	}
+	return next, next.openTLS(log)
+}
+
+func listenerOptions(l config.Listener, limits edge.Limits) edge.ListenerOptions {
+	o := edge.ListenerOptions{
 		Limits: limits, H2C: l.H2C, ProxyFrom: l.ProxyProtocol.From,
 		Site: edge.Site{RedirectToHTTPS: l.RedirectToHTTPS},
-	}}
+	}
 	if l.HSTS.MaxAge > 0 {
-		e.opts.Site.HSTS = edge.HSTS{
+		o.Site.HSTS = edge.HSTS{
 			MaxAge: l.HSTS.MaxAge, IncludeSubdomains: l.HSTS.IncludeSubdomains, Preload: l.HSTS.Preload,
 		}.FieldValue()
 	}
+	return o
+}
+
+// openTLS reads the files of the certificates, if there are any.
+func (e *entrance) openTLS(log *slog.Logger) (err error) {
+	l := e.cfg
 	if len(l.TLS.Certificates) == 0 {
-		return e, nil
+		return nil
 	}
 	files := edge.CertificateOptions{ClientCAFile: l.TLS.ClientAuth.CAFile, Log: log}
 	for _, c := range l.TLS.Certificates {
@@ -55,12 +83,11 @@ func newEntrance(l config.Listener, limits edge.Limits, log *slog.Logger) (*entr
 	if l.TLS.MinVersion == config.TLS13 {
 		o.MinVersion = tls.VersionTLS13
 	}
-	var err error
 	if e.certs, err = edge.NewCertificates(files); err != nil {
-		return nil, err
+		return err
 	}
 	e.opts.TLS, err = edge.TLSConfig(o, e.certs)
-	return e, err
+	return err
 }
 
 // limitsOf are the bounds of a client's connection.
@@ -71,12 +98,25 @@ func limitsOf(s config.Server) edge.Limits {
 	}
 }
 
+// capacityOf is how many clients there may be.
+func capacityOf(s config.Server) edge.Capacity {
+	return edge.Capacity{Connections: s.MaxConnections, PerClient: s.MaxConnectionsPerClient, Exempt: s.TrustedProxies}
+}
+
+// newH2 returns what speaks HTTP/2 within the bounds of a configuration.
+func (s *Server) newH2(c config.Server) *edge.H2 {
+	return edge.NewH2(s.handler.Serve, edge.H2Options{
+		Limits: limitsOf(c), MaxStreams: c.MaxStreams, Log: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	})
+}
+
 // Listen opens the listeners. It fails where an address is taken.
 func (s *Server) Listen() error {
 	var err error
+	cfg := s.now.Load().cfg
 	for i, e := range s.entrances {
 		option := "listen"
-		if s.cfg.Listen == "" {
+		if cfg.Listen == "" {
 			option = fmt.Sprintf("listeners[%d]", i)
 		}
 		l, err := listen(option, e.cfg.Address)
@@ -88,7 +128,7 @@ func (s *Server) Listen() error {
 	if s.admin == nil {
 		return nil
 	}
-	if s.adminListener, err = listenAdmin(s.cfg.Admin.Listen); err != nil {
+	if s.adminListener, err = listenAdmin(cfg.Admin.Listen); err != nil {
 		return errors.Join(err, s.closeListeners())
 	}
 	return nil

@@ -12,21 +12,21 @@ import (
 	"ringfence/proxy/wire"
 )
 
-// newPools builds a pool for each upstream.
-func newPools(cfg config.Config, log *slog.Logger) (map[string]*upstream.Pool, error) {
-	pools := make(map[string]*upstream.Pool, len(cfg.Upstreams))
+// newPools builds a pool for each upstream, and says what was in the files of
+// their TLS.
+func newPools(cfg config.Config, log *slog.Logger) (pools map[string]*upstream.Pool, tls map[string]*upstream.TLSOptions, err error) {
+	pools, tls = make(map[string]*upstream.Pool), make(map[string]*upstream.TLSOptions)
 	for name, u := range cfg.Upstreams {
 		o, err := poolOptions(name, u, log)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		pool, err := upstream.New(o)
-		if err != nil {
-			return nil, err
+		if pools[name], err = upstream.New(o); err != nil {
+			return nil, nil, err
 		}
-		pools[name] = pool
+		tls[name] = o.TLS
 	}
-	return pools, nil
+	return pools, tls, nil
 }
 
 func poolOptions(name string, u config.Upstream, log *slog.Logger) (upstream.Options, error) {

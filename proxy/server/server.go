@@ -17,7 +17,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy"
-	"ringfence/proxy/accesslog"
 	"ringfence/proxy/admin"
 	"ringfence/proxy/config"
 	"ringfence/proxy/edge"
@@ -26,16 +25,16 @@ import (
 
 // Server is one proxy: its listeners and everything behind them.
 type Server struct {
-	cfg     config.Config
 	log     *slog.Logger
-	pools   map[string]*upstream.Pool
-	access  *accesslog.Log // nil without one
+	now     atomic.Pointer[running]
 	handler *proxy.Handler
 	door    *edge.Door
 	front   *fasthttp.Server
-	h2      *edge.H2
 	admin   *admin.Server // nil without an admin listener
+	reloads *reloads
 
+	// The goroutine that reloads alone changes these while the server runs.
+	h2s           []*edge.H2 // the one in use, and before it those that have connections
 	entrances     []*entrance
 	adminListener net.Listener
 	adminServes   sync.WaitGroup
@@ -49,20 +48,23 @@ type Server struct {
 // or Close.
 // version is shown by the admin surface.
 func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, log: log}
+	s := &Server{log: log, reloads: newReloads()}
+	now := &running{cfg: cfg}
+	s.now.Store(now)
 	s.setUnready(unreadyNew)
 	var err error
-	if s.pools, err = newPools(cfg, log); err != nil {
+	if now.pools, now.tls, err = newPools(cfg, log); err != nil {
 		return nil, err
 	}
-	opts, err := handlerOptions(cfg, s.pools, log)
+	opts, err := handlerOptions(cfg, now.pools, log)
 	if err != nil {
 		return nil, err
 	}
-	if s.access, err = newAccessLog(cfg.AccessLog, log); err != nil {
+	now.shared = opts.Shared
+	if now.access, err = newAccessLog(cfg.AccessLog, log); err != nil {
 		return nil, err
 	}
-	opts.AccessLog = s.access
+	opts.AccessLog = now.access
 	if s.handler, err = proxy.New(opts); err != nil {
 		s.closeAccessLog()
 		return nil, err
@@ -71,13 +73,12 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 		s.closeAccessLog()
 		return nil, errors.Join(err, s.release(context.Background()))
 	}
-	s.door = edge.NewDoor(edge.Capacity{Connections: cfg.Server.MaxConnections, PerClient: cfg.Server.MaxConnectionsPerClient, Exempt: cfg.Server.TrustedProxies})
+	s.door = edge.NewDoor(capacityOf(cfg.Server))
 	s.front = edge.NewServer(s.handler.Serve, frontLog{log})
-	s.h2 = edge.NewH2(s.handler.Serve, edge.H2Options{
-		Limits: limitsOf(cfg.Server), MaxStreams: cfg.Server.MaxStreams, Log: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	})
-	s.front.NextProto("h2", s.h2.Serve)
-	if err := s.newAdmin(version); err != nil {
+	now.h2 = s.newH2(cfg.Server)
+	s.h2s = []*edge.H2{now.h2}
+	s.front.NextProto("h2", func(c net.Conn) error { return s.now.Load().h2.Serve(c) })
+	if err := s.newAdmin(cfg.Admin, version); err != nil {
 		s.closeAccessLog()
 		return nil, errors.Join(err, s.release(context.Background()))
 	}
@@ -98,12 +99,15 @@ func (l frontLog) Printf(format string, args ...any) {
 // comes first. The error says why it stopped serving without being told to.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.openAccessLog()()
-	for _, p := range s.pools {
+	hangups, end := s.hangups()
+	defer end()
+	for _, p := range s.now.Load().pools {
 		p.Start()
 	}
 	watched := s.serveAdmin()
 	s.awaitServers(ctx)
 	served := s.serve()
+	unfollow := s.follow(hangups)
 	s.setUnready("")
 	s.log.Info("listening", "address", strings.Join(s.Addrs(), " "), "admin", s.AdminAddr())
 	var err error
@@ -115,6 +119,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-watched:
 	}
 	s.setUnready(unreadyDrain)
+	unfollow()
 	return errors.Join(err, s.drain(served))
 }
 
@@ -126,7 +131,9 @@ func (s *Server) serve() chan error {
 		if e.certs != nil {
 			e.certs.Start()
 		}
-		go func() { served <- s.front.Serve(edge.NewListener(e.gate, s.door, e.opts)) }()
+		l := edge.NewListener(e.gate, s.door, e.opts)
+		e.listener = l
+		go func() { served <- s.front.Serve(l) }()
 	}
 	return served
 }
@@ -140,11 +147,16 @@ const maxFirst = 10 * time.Second
 func (s *Server) awaitServers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, maxFirst)
 	defer cancel()
-	for name, p := range s.pools {
+	now := s.now.Load()
+	for name, p := range now.pools {
 		s.setUnready("upstream " + name + " is waited for: its servers' names, or their first checks")
-		if err := p.First(ctx, s.cfg.Upstreams[name].HealthCheck.WaitForFirstCheck); errors.Is(err, context.DeadlineExceeded) {
-			s.log.Warn("not every server was checked before the first request", "upstream", name, "waited", maxFirst.String())
-		}
+		s.awaitServersOf(ctx, p, now.cfg.Upstreams[name])
+	}
+}
+
+func (s *Server) awaitServersOf(ctx context.Context, p *upstream.Pool, u config.Upstream) {
+	if err := p.First(ctx, u.HealthCheck.WaitForFirstCheck); errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("not every server was checked before the first request", "upstream", p.Name(), "waited", maxFirst.String())
 	}
 }
 

@@ -85,7 +85,7 @@ func TestListenErrors(t *testing.T) {
 	defer taken.Close()
 	for option, set := range map[string]func(*Server){
 		"listen":       func(s *Server) { s.entrances[0].cfg.Address = taken.Addr().String() },
-		"admin.listen": func(s *Server) { s.cfg.Admin.Listen = taken.Addr().String() },
+		"admin.listen": func(s *Server) { s.now.Load().cfg.Admin.Listen = taken.Addr().String() },
 	} {
 		s := newServer(t, "127.0.0.1:1")
 		set(s)

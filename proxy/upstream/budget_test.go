@@ -48,7 +48,7 @@ func TestBudget(t *testing.T) {
 		}
 		close(answer)
 		soon(t, clients.Wait)
-		if a, r := p.budget.active.Load(), p.budget.retries.Load(); a != 0 || r != 0 {
+		if a, r := p.plan.budget.active.Load(), p.plan.budget.retries.Load(); a != 0 || r != 0 {
 			t.Errorf("%d active, %d retries at the end", a, r)
 		}
 	}
@@ -135,7 +135,7 @@ func TestConcurrency(t *testing.T) {
 	}
 	close(answer)
 	waiting.Wait()
-	if n := p.limiter.Snapshot().InFlight; n != 0 {
+	if n := p.plan.limiter.Snapshot().InFlight; n != 0 {
 		t.Errorf("%d in flight behind the heads", n)
 	}
 	gone, cancel := context.WithCancel(t.Context())
@@ -150,7 +150,7 @@ func TestConcurrency(t *testing.T) {
 			ctx = gone
 		}
 		_, _, _ = roundTrip(ctx, p, req)
-		if n := p.limiter.Snapshot().InFlight; n != 0 {
+		if n := p.plan.limiter.Snapshot().InFlight; n != 0 {
 			t.Fatalf("%d in flight", n)
 		}
 	}

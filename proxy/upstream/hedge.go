@@ -11,16 +11,17 @@ import (
 // may go to a second one while the first is silent (Dean and Barroso, "The Tail
 // at Scale", 2013).
 func (p *Pool) first(ctx context.Context, o *order, s *server, req *Request) result {
-	if p.latencies == nil || req.Method != http.MethodGet || req.hasBody() || req.Upgrade != "" {
-		return p.try(ctx, s, req, o.mayGoOn())
+	latencies := o.set.plan.latencies
+	if latencies == nil || req.Method != http.MethodGet || req.hasBody() || req.Upgrade != "" {
+		return o.set.plan.try(ctx, s, req, o.mayGoOn())
 	}
-	if wait := p.latencies.percentile(); wait > 0 && !req.Alone && o.set.fit > 1 {
+	if wait := latencies.percentile(); wait > 0 && !req.Alone && o.set.fit > 1 {
 		return p.hedge(ctx, o, s, req, wait)
 	}
 	began := time.Now()
-	r := p.try(ctx, s, req, o.mayGoOn())
+	r := o.set.plan.try(ctx, s, req, o.mayGoOn())
 	if r.resp != nil {
-		p.latencies.add(time.Since(began))
+		latencies.add(time.Since(began))
 	}
 	return r
 }
@@ -33,7 +34,7 @@ func (p *Pool) first(ctx context.Context, o *order, s *server, req *Request) res
 // the time until then: without these the percentile would be of ever quicker
 // answers, and hedge ever more of them.
 func (p *Pool) hedge(ctx context.Context, o *order, s *server, req *Request, wait time.Duration) result {
-	quiet := *req
+	plan, quiet := o.set.plan, *req
 	quiet.Interim = nil // which of the two it would be from is not known
 	var runs [2]run
 	results := make(chan *run, 2)
@@ -45,9 +46,9 @@ func (p *Pool) hedge(ctx context.Context, o *order, s *server, req *Request, wai
 		more := o.mayGoOn()
 		running.Go(func() {
 			began := time.Now()
-			r.result = p.try(own, s, &quiet, more)
+			r.result = plan.try(own, s, &quiet, more)
 			if r == &runs[0] && ctx.Err() == nil && (r.resp != nil || own.Err() != nil) {
-				p.latencies.add(time.Since(began))
+				plan.latencies.add(time.Since(began))
 			}
 			results <- r
 		})
@@ -60,10 +61,10 @@ func (p *Pool) hedge(ctx context.Context, o *order, s *server, req *Request, wai
 		return r.keep()
 	case <-late.C:
 	}
-	if !p.budget.take() {
+	if !plan.budget.take() {
 		return (<-results).keep()
 	}
-	defer p.budget.give()
+	defer plan.budget.give()
 	other, ok := o.enterIfRoom()
 	if !ok {
 		return (<-results).keep()
@@ -71,7 +72,7 @@ func (p *Pool) hedge(ctx context.Context, o *order, s *server, req *Request, wai
 	p.counts.hedged.Add(1)
 	begin(&runs[1], other)
 	winner := <-results
-	if winner.err != nil || p.mayRepeat(req, winner.result) {
+	if winner.err != nil || plan.mayRepeat(req, winner.result) {
 		winner.drop()
 		return (<-results).keep()
 	}

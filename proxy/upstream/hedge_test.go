@@ -22,7 +22,7 @@ func hedged(change func(*Options)) func(*Options) {
 
 // after makes a pool hedge after so long, as if its latencies said so.
 func after(p *Pool, wait time.Duration) *Pool {
-	p.latencies.cut.Store(int64(wait))
+	p.plan.latencies.cut.Store(int64(wait))
 	return p
 }
 
@@ -120,8 +120,8 @@ func TestHedge(t *testing.T) {
 					t.Errorf("%s was asked %d times", s.ID, s.Requests)
 				}
 			}
-			if p.budget.retries.Load() != 0 || p.budget.active.Load() != 0 {
-				t.Errorf("%d retries, %d active at the end", p.budget.retries.Load(), p.budget.active.Load())
+			if p.plan.budget.retries.Load() != 0 || p.plan.budget.active.Load() != 0 {
+				t.Errorf("%d retries, %d active at the end", p.plan.budget.retries.Load(), p.plan.budget.active.Load())
 			}
 		})
 	}
@@ -172,12 +172,12 @@ func TestHedgeLearns(t *testing.T) {
 	for range latencyLeast {
 		mustGet(t, p, "first")
 	}
-	wait := p.latencies.percentile()
+	wait := p.plan.latencies.percentile()
 	if wait <= 0 || wait > 10*time.Second || p.Stats().Hedges != 0 {
 		t.Fatalf("after %d answers the wait is %v, %d hedges", latencyLeast, wait, p.Stats().Hedges)
 	}
-	if _, _, err := roundTrip(t.Context(), p, get("HEAD")); err != nil || p.latencies.seen.Load() != latencyLeast {
-		t.Errorf("%v; %d latencies, those of other requests count", err, p.latencies.seen.Load())
+	if _, _, err := roundTrip(t.Context(), p, get("HEAD")); err != nil || p.plan.latencies.seen.Load() != latencyLeast {
+		t.Errorf("%v; %d latencies, those of other requests count", err, p.plan.latencies.seen.Load())
 	}
 	after(p, 20*time.Millisecond)
 	slow.Store(true)
@@ -189,9 +189,9 @@ func TestHedgeLearns(t *testing.T) {
 	// one that took its place does not.
 	above := uint32(0)
 	for i := latencyBucket(20 * time.Millisecond); i < latencyBuckets; i++ {
-		above += p.latencies.counts[i].Load()
+		above += p.plan.latencies.counts[i].Load()
 	}
-	if n := p.latencies.seen.Load(); n != latencyLeast+1 || above == 0 {
+	if n := p.plan.latencies.seen.Load(); n != latencyLeast+1 || above == 0 {
 		t.Errorf("%d latencies, %d of them long", n, above)
 	}
 	after(p, time.Minute)
@@ -199,7 +199,7 @@ func TestHedgeLearns(t *testing.T) {
 	defer cancel()
 	_, _, err := roundTrip(ctx, p, get("GET"))
 	wantKind(t, err, Canceled)
-	if n := p.latencies.seen.Load(); n != latencyLeast+1 {
+	if n := p.plan.latencies.seen.Load(); n != latencyLeast+1 {
 		t.Errorf("%d latencies, that of a client which left counts", n)
 	}
 }

@@ -55,9 +55,9 @@ type order struct {
 // maxAttempts is the most that Retry.Attempts may be.
 const maxAttempts = 10
 
-// begin sets the order for a request.
-func (o *order) begin(p *Pool, req *Request) {
-	o.locate(p, req)
+// begin sets the order for a request among the members of a set.
+func (o *order) begin(p *Pool, s *set, req *Request) {
+	o.locate(p, s, req)
 	if o.set.live == nil {
 		o.crowded = true
 		return
@@ -70,24 +70,24 @@ func (o *order) begin(p *Pool, req *Request) {
 }
 
 // locate finds out where a request's walk begins, and changes nothing.
-func (o *order) locate(p *Pool, req *Request) {
-	o.p, o.set = p, p.set.Load()
+func (o *order) locate(p *Pool, s *set, req *Request) {
+	o.p, o.set = p, s
 	if o.set.live == nil {
 		return
 	}
 	// Members that are down have nothing in flight: while health is disregarded
 	// they would make the share of those that work too small.
-	if p.o.Balance.keyed() && p.o.BalanceFactor > 0 && !o.set.panics {
+	if s.plan.o.Balance.keyed() && s.plan.o.BalanceFactor > 0 && !o.set.panics {
 		o.total = o.set.inFlight() + 1
 	}
-	o.hash = p.place(o.set, req)
+	o.hash = s.place(req)
 	o.start = o.set.live.Walk(o.hash)
 }
 
 // place is where a request's walk begins.
-func (p *Pool) place(s *set, req *Request) uint64 {
+func (s *set) place(req *Request) uint64 {
 	switch {
-	case !p.o.Balance.keyed():
+	case !s.plan.o.Balance.keyed():
 		return rand.Uint64()
 	case req.Key != "":
 		// The key's own bytes, which are only read: a copy would be allocated.
@@ -98,7 +98,7 @@ func (p *Pool) place(s *set, req *Request) uint64 {
 
 // prefer puts those ahead that the policy wants first.
 func (o *order) prefer() {
-	switch o.p.o.Balance {
+	switch o.set.plan.o.Balance {
 	case LeastRequests:
 		for o.aheads < len(o.ahead) {
 			m, ok := o.start.Next()
@@ -199,7 +199,7 @@ func (o *order) take(m int) *server {
 }
 
 // mayGoOn reports whether another member may be asked, and is there.
-func (o *order) mayGoOn() bool { return o.n < min(o.p.o.Retry.Attempts, o.set.fit) }
+func (o *order) mayGoOn() bool { return o.n < min(o.set.plan.o.Retry.Attempts, o.set.fit) }
 
 // admits lets the request into a member that has room for it: within what it may
 // have at once, and, where the policy places keys, within its share of the load
@@ -220,7 +220,9 @@ func (o *order) isOver(m int) bool {
 }
 
 // capacity is a member's share of the load, in requests.
-func (o *order) capacity(m int) int64 { return o.set.live.Capacity(m, o.total, o.p.o.BalanceFactor) }
+func (o *order) capacity(m int) int64 {
+	return o.set.live.Capacity(m, o.total, o.set.plan.o.BalanceFactor)
+}
 
 // turns is a round robin.
 type turns struct {

@@ -35,7 +35,7 @@ func weighted(t testing.TB, change func(*Options), weights ...int) *Pool {
 func enter(t testing.TB, p *Pool, req *Request) *server {
 	t.Helper()
 	var o order
-	o.begin(p, req)
+	o.begin(p, p.set.Load(), req)
 	s, err := o.enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -395,7 +395,7 @@ func TestPlacingAllocatesNothing(t *testing.T) {
 		var o order
 		got := testing.AllocsPerRun(100, func() {
 			o = order{}
-			o.begin(p, req)
+			o.begin(p, p.set.Load(), req)
 			s, err := o.enter(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -418,7 +418,7 @@ func BenchmarkOrder(b *testing.B) {
 			var o order
 			for b.Loop() {
 				o = order{}
-				o.begin(p, req)
+				o.begin(p, p.set.Load(), req)
 				s, _ := o.enter(b.Context())
 				s.leave()
 			}

@@ -64,9 +64,9 @@ func (b Balance) String() string {
 // Key matter.
 func (p *Pool) Explain(req *Request, limit int) Placement {
 	var o order
-	o.locate(p, req)
-	s := o.set
-	out := Placement{Balance: p.o.Balance.String(), Keyed: p.o.Balance.keyed(), Panicking: s.panics}
+	s := p.set.Load()
+	o.locate(p, s, req)
+	out := Placement{Balance: s.plan.o.Balance.String(), Keyed: s.plan.o.Balance.keyed(), Panicking: s.panics}
 	if s.live == nil {
 		return out
 	}

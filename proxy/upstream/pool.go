@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"ringfence/health"
-	"ringfence/proxy/histogram"
 	"ringfence/proxy/upstream/discover"
 	"ringfence/proxy/wire"
 )
@@ -92,23 +91,18 @@ type Options struct {
 // Pool is a set of servers that answer for one another. Its methods may be
 // called concurrently.
 type Pool struct {
-	o         Options
-	limits    terms
-	bufs      *buffers
-	log       *slog.Logger
-	group     *health.Group
-	names     *discover.Discovery
-	limiter   *health.Limiter // nil: none
-	latencies *latencies      // nil: nothing is hedged
-	server    serverOptions   // of all servers
-	turns     turns
+	log   *slog.Logger
+	group *health.Group
+	turns turns
 
-	set    atomic.Pointer[set]
-	mu     sync.Mutex // held while set is replaced
-	budget budget
+	set atomic.Pointer[set]
+	mu  sync.Mutex // held while set is replaced
+
+	changing sync.Mutex // held while the members or the plan change
+	plan     *plan
+	names    *discover.Discovery
 
 	counts counts
-	took   histogram.Histogram
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -118,9 +112,6 @@ type Pool struct {
 type counts struct {
 	panics, retried, hedged, spread, shed atomic.Uint64
 }
-
-// minHead is the least that Options.MaxHeadSize may be.
-const minHead = 256
 
 // New builds a pool that does nothing yet: no goroutine, no connection.
 func New(o Options) (*Pool, error) {
@@ -132,76 +123,43 @@ func New(o Options) (*Pool, error) {
 }
 
 func build(o Options) (p *Pool, err error) {
-	if o.MaxHeadSize < minHead {
-		return nil, fmt.Errorf("response heads of %d bytes are too small, at least %d are needed", o.MaxHeadSize, minHead)
-	}
-	if o.Retry.Attempts < 1 || o.Retry.Attempts > maxAttempts {
-		return nil, fmt.Errorf("%d attempts are not within 1 to %d", o.Retry.Attempts, maxAttempts)
-	}
-	p = &Pool{
-		o: o, log: o.Log, bufs: newBuffers(o.MaxHeadSize),
-		limits: terms{response: o.ResponseTimeout, read: o.ReadTimeout, write: o.WriteTimeout, failures: o.FailureStatuses},
-		budget: budget{part: o.Retry.Budget, least: o.Retry.BudgetMin},
-		server: serverOptions{
-			proxy: o.ProxyProtocol, connectTimeout: o.ConnectTimeout, idleTimeout: o.IdleTimeout, maxIdle: o.MaxIdle,
-			maxConnections: o.MaxConnections, maxRequests: o.MaxRequests, queueSize: o.QueueSize, queueTimeout: o.QueueTimeout,
-		},
-	}
+	p = &Pool{log: o.Log}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
 	p.log = p.log.With("upstream", o.Name)
-	if o.TLS != nil {
-		if p.server.tls, err = newTLS(*o.TLS); err != nil {
-			return nil, fmt.Errorf("tls: %w", err)
-		}
+	if p.plan, err = newPlan(o); err != nil {
+		return nil, err
 	}
-	if o.HedgePercentile > 0 {
-		p.latencies = &latencies{share: float64(o.HedgePercentile) / 100}
-	}
-	if o.Concurrency != nil {
-		if p.limiter, err = health.NewLimiter(*o.Concurrency); err != nil {
-			return nil, err
-		}
-	}
-	o.Discover.OnChange = p.update
-	o.Discover.OnError = func(err error) { p.log.Warn("servers are not up to date", "error", err) }
-	if p.names, err = discover.New(o.Discover); err != nil {
+	if p.names, err = p.discover(o.Discover); err != nil {
 		return nil, err
 	}
 	return p, p.begin()
 }
 
+// discover finds out what the pool's servers are, once it is started.
+func (p *Pool) discover(o discover.Options) (d *discover.Discovery, err error) {
+	o.OnChange = func(servers []discover.Server) { p.update(d, servers) }
+	o.OnError = func(err error) { p.log.Warn("servers are not up to date", "error", err) }
+	d, err = discover.New(o)
+	return d, err
+}
+
 // begin builds the first set.
 func (p *Pool) begin() (err error) {
 	members := p.membersOf(p.names.Servers())
-	var check *health.Check
-	if p.o.Check != nil {
-		c := *p.o.Check
-		switch c.Kind {
-		case health.HTTPS, health.TLS:
-			c.TLS = p.server.tls
-		case health.HTTP, health.TCP:
-		}
-		if c.Port == 0 {
-			c.Preamble = wire.AppendProxyHeader(nil, p.o.ProxyProtocol, wire.ProxyHeader{})
-		}
-		check = &c
-	}
-	p.group, err = health.NewGroup(health.Options{
-		Check: check, Ejection: p.o.Ejection, SlowStart: p.o.SlowStart,
-		OnChange: p.adopt, OnEvent: p.report,
-	}, targetsOf(members))
-	if err != nil {
+	rules := p.plan.health()
+	rules.OnChange, rules.OnEvent = p.adopt, p.report
+	if p.group, err = health.NewGroup(rules, targetsOf(members)); err != nil {
 		return err
 	}
-	s, err := newSet(p.o.Balance, members)
+	s, err := newSet(p.plan, members)
 	if err != nil {
 		return err
 	}
 	states := p.group.Shares()
 	s.bind(states)
-	p.set.Store(s.with(states, p.o.PanicPercent))
+	p.set.Store(s.with(states))
 	return nil
 }
 
@@ -224,7 +182,7 @@ func (p *Pool) membersOf(servers []discover.Server) []member {
 	}
 	members := make([]member, len(servers))
 	for i, d := range servers {
-		o := p.server
+		o := p.plan.server
 		o.id, o.address, o.name = d.ID, d.Address, d.Host
 		if d.MaxRequests > 0 {
 			o.maxRequests = d.MaxRequests
@@ -238,23 +196,35 @@ func (p *Pool) membersOf(servers []discover.Server) []member {
 	return members
 }
 
-// update replaces the members. Requests in flight on those that go end there.
-func (p *Pool) update(servers []discover.Server) {
-	members := p.membersOf(servers)
-	s, err := newSet(p.o.Balance, members)
-	if err != nil {
-		p.log.Warn("the servers found cannot be used, those of before stay", "error", err)
+// update replaces the members by those that names has found, as long as it is
+// names that counts.
+func (p *Pool) update(names *discover.Discovery, servers []discover.Server) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	if names != p.names {
 		return
 	}
-	if err := p.group.Set(targetsOf(members)); err != nil {
+	if err := p.replace(servers); err != nil {
 		p.log.Warn("the servers found cannot be used, those of before stay", "error", err)
-		return
+	}
+}
+
+// replace replaces the members. Requests in flight on those that go end there. It
+// is called with changing held.
+func (p *Pool) replace(servers []discover.Server) error {
+	members := p.membersOf(servers)
+	s, err := newSet(p.plan, members)
+	if err != nil {
+		return err
+	}
+	if err := p.group.Set(targetsOf(members)); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	was := p.set.Load()
 	states := p.group.Shares()
 	s.bind(states)
-	p.install(s.with(states, p.o.PanicPercent))
+	p.install(s.with(states))
 	p.mu.Unlock()
 	for _, m := range was.members {
 		if !slices.ContainsFunc(members, func(n member) bool { return n.server == m.server }) {
@@ -263,6 +233,7 @@ func (p *Pool) update(servers []discover.Server) {
 		}
 	}
 	p.log.Info("servers changed", "servers", len(members))
+	return nil
 }
 
 // adopt takes over what health says of the members.
@@ -278,7 +249,7 @@ func (p *Pool) adopt(states []health.Share) {
 			return
 		}
 	}
-	p.install(s.with(states, p.o.PanicPercent))
+	p.install(s.with(states))
 }
 
 // install puts next in place. It is called with mu held. What servers know comes
@@ -333,14 +304,21 @@ func (p *Pool) Start() {
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	p.group.Start(ctx)
-	p.names.Start(ctx)
+	p.discovery().Start(ctx)
 	p.running.Go(func() { p.reap(ctx) })
+}
+
+// discovery is what finds out the servers at the moment.
+func (p *Pool) discovery() *discover.Discovery {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	return p.names
 }
 
 // First waits until each name was looked up once and, where checks is set, each
 // server was checked once. The error says that ctx has ended before.
 func (p *Pool) First(ctx context.Context, checks bool) error {
-	p.names.First(ctx)
+	p.discovery().First(ctx)
 	if !checks {
 		return ctx.Err()
 	}
@@ -354,7 +332,7 @@ func (p *Pool) Close() {
 	if p.stop != nil {
 		p.stop()
 	}
-	p.names.Close()
+	p.discovery().Close()
 	p.group.Close()
 	p.running.Wait()
 	for _, m := range p.set.Load().members {
@@ -366,18 +344,25 @@ func (p *Pool) Close() {
 // flight end. It says whether there is such a server.
 func (p *Pool) Drain(id string, on bool) bool { return p.group.Drain(id, on) }
 
+// maxReapPause bounds how late a shorter idle timeout is noticed.
+const maxReapPause = 5 * time.Second
+
 // reap closes connections that were idle for too long.
 func (p *Pool) reap(ctx context.Context) {
-	tick := time.NewTicker(max(p.o.IdleTimeout/4, time.Millisecond))
-	defer tick.Stop()
+	pause := func() time.Duration {
+		return max(min(p.set.Load().plan.o.IdleTimeout/4, maxReapPause), time.Millisecond)
+	}
+	timer := time.NewTimer(pause())
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case now := <-timer.C:
 			for _, m := range p.set.Load().members {
 				m.reap(now)
 			}
+			timer.Reset(pause())
 		}
 	}
 }

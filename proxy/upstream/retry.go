@@ -120,10 +120,10 @@ func (r result) discard() {
 func (p *Pool) send(ctx context.Context, o *order, req *Request) result {
 	s, err := o.enter(ctx)
 	if err != nil {
-		return result{err: p.refusal(err)}
+		return result{err: o.set.plan.refusal(err)}
 	}
 	r, more := p.first(ctx, o, s, req), true
-	for more && ctx.Err() == nil && o.mayGoOn() && p.mayRepeat(req, r) {
+	for more && ctx.Err() == nil && o.mayGoOn() && o.set.plan.mayRepeat(req, r) {
 		r, more = p.retry(ctx, o, req, r)
 	}
 	if r.resp != nil {
@@ -140,10 +140,11 @@ func (p *Pool) send(ctx context.Context, o *order, req *Request) result {
 // leaves behind is only moved, not multiplied, and needs no budget.
 func (p *Pool) retry(ctx context.Context, o *order, req *Request, r result) (result, bool) {
 	if !errors.Is(r.err, errAbandoned) {
-		if !p.budget.take() {
+		budget := o.set.plan.budget
+		if !budget.take() {
 			return r, false
 		}
-		defer p.budget.give()
+		defer budget.give()
 	}
 	s, ok := o.enterNow()
 	if !ok && r.resp == nil {
@@ -156,7 +157,7 @@ func (p *Pool) retry(ctx context.Context, o *order, req *Request, r result) (res
 	}
 	p.counts.retried.Add(1)
 	r.discard()
-	return p.try(ctx, s, req, o.mayGoOn()), true
+	return o.set.plan.try(ctx, s, req, o.mayGoOn()), true
 }
 
 // Do sends req to the member that it belongs to, and where that fails and it is
@@ -165,21 +166,23 @@ func (p *Pool) retry(ctx context.Context, o *order, req *Request, r result) (res
 // counted as an attempt. The error is an [*Error]; it is [ConnectionLimit] where
 // there is too much to do. ctx ends the exchange, its body included.
 func (p *Pool) Do(ctx context.Context, req *Request) (*Response, error) {
-	req, err := p.keepBody(ctx, req)
+	s := p.set.Load()
+	req, err := s.plan.keepBody(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	if p.limiter == nil {
-		r := p.do(ctx, req)
+	limiter := s.plan.limiter
+	if limiter == nil {
+		r := p.do(ctx, s, req)
 		return r.resp, r.err
 	}
-	if !p.limiter.Acquire() {
+	if !limiter.Acquire() {
 		p.counts.shed.Add(1)
 		return nil, &Error{Kind: ConnectionLimit, Unsent: true, Err: errors.New("as many requests as the upstream can take at the moment")}
 	}
 	began := time.Now()
-	r := p.do(ctx, req)
-	p.limiter.Release(time.Since(began), r.outcome(req))
+	r := p.do(ctx, s, req)
+	limiter.Release(time.Since(began), r.outcome(req))
 	return r.resp, r.err
 }
 
@@ -203,16 +206,16 @@ func (r result) outcome(req *Request) health.Outcome {
 	return health.Served
 }
 
-func (p *Pool) do(ctx context.Context, req *Request) result {
-	p.budget.begin()
-	defer p.budget.end()
+func (p *Pool) do(ctx context.Context, s *set, req *Request) result {
+	s.plan.budget.begin()
+	defer s.plan.budget.end()
 	var o order
-	o.begin(p, req)
+	o.begin(p, s, req)
 	return p.send(ctx, &o, req)
 }
 
 // refusal is why no member has let a request in.
-func (p *Pool) refusal(err error) error {
+func (p *plan) refusal(err error) error {
 	if errors.Is(err, errNoMember) {
 		return &Error{Kind: Unavailable, Unsent: true, Err: errors.New("no server of " + p.o.Name + " is there and has any weight")}
 	}
@@ -220,7 +223,7 @@ func (p *Pool) refusal(err error) error {
 }
 
 // mayRepeat reports whether another member may be asked after a result.
-func (p *Pool) mayRepeat(req *Request, r result) bool {
+func (p *plan) mayRepeat(req *Request, r result) bool {
 	if r.err == nil {
 		return slices.Contains(p.o.Retry.Statuses, r.resp.Status) && req.isRepeatable()
 	}
@@ -241,7 +244,7 @@ func (p *Pool) mayRepeat(req *Request, r result) bool {
 // try sends req to a server that has let it in, on a second connection where the
 // first had been idle and turned out to be closed. more says that another member
 // may be asked after it.
-func (p *Pool) try(ctx context.Context, s *server, req *Request, more bool) result {
+func (p *plan) try(ctx context.Context, s *server, req *Request, more bool) result {
 	limits := p.limits
 	if more && req.isRepeatable() {
 		limits.movable = p.o.Retry.Reset
@@ -271,7 +274,7 @@ func isResendable(req *Request, err error) bool {
 }
 
 // keepBody reads a small body whole, so that it can be sent more than once.
-func (p *Pool) keepBody(ctx context.Context, req *Request) (*Request, error) {
+func (p *plan) keepBody(ctx context.Context, req *Request) (*Request, error) {
 	if p.o.Retry.Attempts == 1 || !req.hasBody() || req.Length < 0 || req.Length > p.o.Retry.MaxBody || !isIdempotent(req.Method) {
 		return req, nil
 	}

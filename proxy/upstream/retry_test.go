@@ -221,7 +221,7 @@ func TestAnswerDoesNotWait(t *testing.T) {
 			t.Errorf("%d attempts", resp.Attempts)
 		}
 	})
-	if n := p.budget.retries.Load(); n != 0 {
+	if n := p.plan.budget.retries.Load(); n != 0 {
 		t.Errorf("%d of the budget are still taken", n)
 	}
 }
@@ -297,8 +297,8 @@ func TestKeepBodyThatBreaks(t *testing.T) {
 		}
 		cancel(why)
 	}
-	if st := p.Stats().Servers[0]; st.Requests != 0 || p.limiter.Snapshot().InFlight != 0 {
-		t.Errorf("%d requests, %d in flight", st.Requests, p.limiter.Snapshot().InFlight)
+	if st := p.Stats().Servers[0]; st.Requests != 0 || p.plan.limiter.Snapshot().InFlight != 0 {
+		t.Errorf("%d requests, %d in flight", st.Requests, p.plan.limiter.Snapshot().InFlight)
 	}
 }
 

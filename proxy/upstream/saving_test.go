@@ -71,14 +71,14 @@ func TestPanicIsNotBoundedByLoad(t *testing.T) {
 	for name, tt := range map[string]struct {
 		set   *set
 		stays bool
-	}{"healthy": {healthy, false}, "panicking": {healthy.with(states, 50), true}} {
+	}{"healthy": {healthy, false}, "panicking": {healthy.with(states), true}} {
 		p.set.Store(tt.set)
 		walk := tt.set.live.Walk(0)
 		home, _ := walk.Next()
 		var entered []*server
 		for range 5 {
 			var o order
-			o.begin(p, get("GET"))
+			o.begin(p, p.set.Load(), get("GET"))
 			s, ok := o.enterIfRoom()
 			if !ok {
 				t.Fatal("no room")

@@ -18,6 +18,7 @@ type member struct {
 // set is the members of a pool at a moment, and where their keys are. It is
 // immutable; what changes makes another one.
 type set struct {
+	plan    *plan
 	members []member
 	all     *ring.Ring // of all members, with their full weight; nil without members
 	live    *ring.Ring // of those that get requests now
@@ -28,8 +29,8 @@ type set struct {
 }
 
 // newSet places members, all of them fit.
-func newSet(b Balance, members []member) (*set, error) {
-	s := &set{members: members}
+func newSet(p *plan, members []member) (*set, error) {
+	s := &set{plan: p, members: members}
 	if len(members) == 0 {
 		return s, nil
 	}
@@ -38,7 +39,7 @@ func newSet(b Balance, members []member) (*set, error) {
 		places[i] = ring.Member{ID: m.id, Weight: m.weight}
 	}
 	build := ring.New
-	if b == Ketama {
+	if p.o.Balance == Ketama {
 		build = ring.NewKetama
 		for i, m := range members {
 			places[i].ID = m.address
@@ -61,10 +62,10 @@ func (s *set) load(m int) float64 {
 }
 
 // with gives the set with other states of its members.
-func (s *set) with(states []health.Share, panicPercent int) *set {
+func (s *set) with(states []health.Share) *set {
 	next := *s
 	next.states = states
-	next.factors, next.panics = factors(s.members, states, panicPercent)
+	next.factors, next.panics = factors(s.members, states, s.plan.o.PanicPercent)
 	if s.all != nil {
 		next.live = s.all.WithFactors(next.factors)
 	}

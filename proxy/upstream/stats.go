@@ -69,14 +69,14 @@ type Stats struct {
 func (p *Pool) Stats() Stats {
 	s := p.set.Load()
 	st := Stats{
-		Name: p.o.Name, Panicking: s.panics, Panics: p.counts.panics.Load(),
-		Retries: p.counts.retried.Load(), Hedges: p.counts.hedged.Load(), OutOfBudget: p.budget.refused.Load(),
-		Spread: p.counts.spread.Load(), Shed: p.counts.shed.Load(), Discovery: p.names.Stats(),
+		Name: s.plan.o.Name, Panicking: s.panics, Panics: p.counts.panics.Load(),
+		Retries: p.counts.retried.Load(), Hedges: p.counts.hedged.Load(), OutOfBudget: s.plan.budget.refused.Load(),
+		Spread: p.counts.spread.Load(), Shed: p.counts.shed.Load(), Discovery: p.discovery().Stats(),
 	}
-	if p.limiter != nil {
-		st.Limit = p.limiter.Snapshot().Limit
+	if l := s.plan.limiter; l != nil {
+		st.Limit = l.Snapshot().Limit
 	}
-	st.Took.Add(&p.took)
+	st.Took.Add(s.plan.took)
 	weight := 0.0
 	for i := range s.members {
 		weight += s.weight(i)
@@ -110,4 +110,4 @@ func (p *Pool) Stats() Stats {
 }
 
 // Name is the pool's name.
-func (p *Pool) Name() string { return p.o.Name }
+func (p *Pool) Name() string { return p.set.Load().plan.o.Name }

@@ -59,7 +59,7 @@ func TestUpdateMovesTheShare(t *testing.T) {
 		share         float64
 	}{{1, 5, 1. / 5}, {4, 5, 4. / 8}, {4, 6, 4. / 8}} {
 		five[4].Weight, five[4].Address = tt.weight, fmt.Sprintf("127.0.0.1:%d", tt.addr5)
-		p.update(five)
+		p.update(p.names, five)
 		settled(t, p)
 		moved := 0
 		for i, at := range owners() {
@@ -74,7 +74,7 @@ func TestUpdateMovesTheShare(t *testing.T) {
 			t.Errorf("weight %d: %.3f of the keys moved, want %.3f", tt.weight, got, tt.share)
 		}
 	}
-	p.update(five[:4])
+	p.update(p.names, five[:4])
 	settled(t, p)
 	if owners() != before {
 		t.Error("not all keys came back")
@@ -89,16 +89,16 @@ func TestUpdateKeepsWhatStays(t *testing.T) {
 	mustGet(t, p, "first")
 	set := servers(first.addr())
 	set[0].Weight = 7
-	p.update(set)
+	p.update(p.names, set)
 	mustGet(t, p, "first")
 	if st := p.Stats().Servers[0]; st.Requests != 2 || st.Reused != 1 || st.Weight != 7 || first.accepted.Load() != 1 {
 		t.Errorf("with another weight: %+v", st)
 	}
 	set[0].Weight = 0
-	p.update(set)
+	p.update(p.names, set)
 	until(t, func() bool { return p.Stats().Servers[0].Health.Standing == health.Drained })
 	set[0].Weight, set[0].MaxRequests = 1, 1
-	p.update(set)
+	p.update(p.names, set)
 	until(t, func() bool { return p.Stats().Servers[0].Share == 1 })
 	resp, err := p.Do(t.Context(), get("GET"))
 	if err != nil {
@@ -108,7 +108,7 @@ func TestUpdateKeepsWhatStays(t *testing.T) {
 		t.Error("its new bound does not count")
 	}
 	set[0].Address = second.addr()
-	p.update(set)
+	p.update(p.names, set)
 	if body, err := io.ReadAll(resp.Body); string(body) != "first" || err != nil {
 		t.Errorf("in flight while the address changed: %q, %v", body, err)
 	}
@@ -146,7 +146,7 @@ func TestUpdateRemoves(t *testing.T) {
 			break
 		}
 	}
-	p.update([]discover.Server{{ID: "b", Address: b.addr(), Weight: 1}})
+	p.update(p.names, []discover.Server{{ID: "b", Address: b.addr(), Weight: 1}})
 	<-gone
 	for range 50 {
 		req := get("GET")
@@ -170,13 +170,13 @@ func TestUpdateThatCannotBe(t *testing.T) {
 	o := newOrigin(t, always(text("hello")))
 	log := make(logged, 10)
 	p := pool(t, func(o *Options) { o.Log = slog.New(log) }, o.addr())
-	p.update(servers(o.addr(), "not an address"))
+	p.update(p.names, servers(o.addr(), "not an address"))
 	if got := <-log; got != "the servers found cannot be used, those of before stay" {
 		t.Errorf("logged %q", got)
 	}
 	twice := servers(o.addr(), o.addr())
 	twice[1].ID = "a"
-	p.update(twice)
+	p.update(p.names, twice)
 	mustGet(t, p, "hello")
 	if st := p.Stats().Servers; len(st) != 1 || st[0].Reused+st[0].Requests != 1 {
 		t.Errorf("%+v", st)
@@ -189,14 +189,14 @@ func TestNewServersAreNoPanic(t *testing.T) {
 	o := newOrigin(t, always(text("hello")))
 	log := make(logged, 100)
 	p := pool(t, func(o *Options) { o.Log, o.PanicPercent = slog.New(log), 50 }, refused(t))
-	p.update(nil)
+	p.update(p.names, nil)
 	_, err := p.Do(t.Context(), get("GET"))
 	wantKind(t, err, Unavailable)
 	if _, unsent := kindOf(err); !unsent {
 		t.Error("a request without a server counts as sent")
 	}
 	for i := range 5 {
-		p.update([]discover.Server{{ID: fmt.Sprint(i), Address: o.addr(), Weight: 1}})
+		p.update(p.names, []discover.Server{{ID: fmt.Sprint(i), Address: o.addr(), Weight: 1}})
 		mustGet(t, p, "hello")
 	}
 	settled(t, p)
@@ -299,7 +299,7 @@ func TestUpdatesUnderLoad(t *testing.T) {
 					MaxRequests: 50 * rnd.IntN(2),
 				})
 			}
-			p.update(all)
+			p.update(p.names, all)
 			for _, m := range p.set.Load().members {
 				seen[m.server] = true
 			}

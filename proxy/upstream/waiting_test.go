@@ -102,7 +102,7 @@ func TestAbandon(t *testing.T) {
 	if !s.tryEnter() {
 		t.Fatal("no room")
 	}
-	r := p.try(t.Context(), s, get("GET"), true)
+	r := p.plan.try(t.Context(), s, get("GET"), true)
 	wantKind(t, r.err, Terminated)
 	if len(stay) != 0 {
 		t.Errorf("who must not be moved got %+v", <-stay)

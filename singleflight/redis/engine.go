@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -27,6 +28,7 @@ type Engine struct {
 	n      counters
 	moving sync.Mutex // held while live is made anew
 
+	private  atomic.Int64 // Options.PrivateMemory at the moment
 	tokens   atomic.Uint64
 	buffered atomic.Int64
 	leads    atomic.Int64
@@ -54,8 +56,15 @@ func Open(o Options) (*Engine, error) {
 	return open(o, places, func(at []string) (backend, error) { return dial(&o, at) })
 }
 
+// SetPrivateMemory changes Options.PrivateMemory, above 0, for what is found out
+// from now on.
+func (e *Engine) SetPrivateMemory(d time.Duration) { e.private.Store(int64(d)) }
+
+func (e *Engine) privateMemory() time.Duration { return time.Duration(e.private.Load()) }
+
 func open(o Options, places [][]string, dial func([]string) (backend, error)) (*Engine, error) {
 	e := &Engine{o: o, id: strings.ToLower(rand.Text()[:16])}
+	e.SetPrivateMemory(o.PrivateMemory)
 	members := make([]ring.Member, len(places))
 	for i, at := range places {
 		name := strings.Join(at, ",")

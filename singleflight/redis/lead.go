@@ -76,7 +76,7 @@ func (p *publisher[H]) run(waiting, after context.Context) {
 	switch outcome {
 	case singleflight.Released:
 		p.decided = true
-		p.stop(after, stopPrivate, p.e.o.PrivateMemory)
+		p.stop(after, stopPrivate, p.e.privateMemory())
 	case singleflight.Ready:
 		p.decided = true
 		p.ship(after, p.codec.Encode(head))
@@ -125,7 +125,7 @@ func (p *publisher[H]) ship(ctx context.Context, head Head) {
 	first := entry{kindHead, seal(p.ls.key, kindHead, h.encode())}
 	switch {
 	case h.tooLarge:
-		p.write(ctx, p.e.o.PrivateMemory, first)
+		p.write(ctx, p.e.privateMemory(), first)
 	case head.Body != nil:
 		p.shipBody(ctx, first, h.keep, &stock{head.Body})
 	default:
@@ -174,7 +174,7 @@ func (p *publisher[H]) shipBody(ctx context.Context, first entry, keep time.Dura
 		p.e.release(int64(cap(buf)))
 		switch {
 		case total > p.e.o.MaxObject:
-			p.stop(ctx, stopTooLarge, p.e.o.PrivateMemory, batch...)
+			p.stop(ctx, stopTooLarge, p.e.privateMemory(), batch...)
 			return
 		case errors.Is(err, io.EOF):
 			end := ending{length: total, sum: sum.Sum64()}

@@ -103,6 +103,12 @@ func NewLocker[H any](e *Engine, o singleflight.Options[H]) *Locker[H] {
 	return &Locker[H]{e: e, apart: singleflight.New(o)}
 }
 
+// Reconfigure is that of singleflight's Group.
+func (l *Locker[H]) Reconfigure(o singleflight.Options[H]) {
+	o.Elections, o.FailureMemory = -1, -1
+	l.apart.Reconfigure(o)
+}
+
 // Close waits for fills as singleflight.Group's Close does. It comes after the
 // Close of the group that the Locker serves, and before the engine's.
 func (l *Locker[H]) Close(ctx context.Context) error { return l.apart.Close(ctx) }

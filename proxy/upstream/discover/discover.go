@@ -59,8 +59,9 @@ const defaultResolve = 10 * time.Second
 // concurrently.
 type Discovery struct {
 	options Options
-	file    []Entry // as New read them
+	file    []Entry // as New read them, or Inherit found them
 	servers atomic.Pointer[[]Server]
+	known   atomic.Pointer[known]
 	stats   counters
 	first   chan struct{} // closed when there is nothing left to wait for
 
@@ -114,12 +115,36 @@ func New(o Options) (*Discovery, error) {
 		// An error is no error yet: Start reads the file again.
 		d.file, _ = o.load()
 	}
-	servers, _ := limit(expand(d.withFile(d.file), func(query) answer { return nil }))
-	d.servers.Store(&servers)
+	d.learn(known{file: d.file})
 	if d.fixed() {
 		close(d.first)
 	}
 	return d, nil
+}
+
+// known is what look-ups and the file have come to. It is immutable.
+type known struct {
+	answers map[query]answer
+	file    []Entry
+}
+
+// learn begins with what is known.
+func (d *Discovery) learn(k known) {
+	d.known.Store(&k)
+	servers, _ := limit(expand(d.withFile(k.file), func(q query) answer { return k.answers[q] }))
+	d.servers.Store(&servers)
+}
+
+// Inherit has d begin with what old, which may be in use, knows of the names and
+// of the file that they have in common, until d finds out itself. It must come
+// before Start.
+func (d *Discovery) Inherit(old *Discovery) {
+	k := *old.known.Load()
+	if d.file == nil && d.options.File == old.options.File {
+		d.file = k.file
+	}
+	k.file = d.file
+	d.learn(k)
 }
 
 // withFile returns the entries, with file as those of the file.

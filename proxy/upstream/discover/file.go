@@ -1,22 +1,12 @@
 package discover
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-)
-
-const (
-	// settle is how long a folder must have been quiet before its file is read,
-	// so that a file is not read while it is written; in a folder that is never
-	// quiet it is read maxSettle after the first change.
-	settle    = 100 * time.Millisecond
-	maxSettle = time.Second
+	"ringfence/proxy/watch"
 )
 
 // loaded is what reading the file came to.
@@ -42,53 +32,18 @@ func (o Options) load() ([]Entry, error) {
 }
 
 // follow reads the file at once, whenever something in its folder changes, and
-// in any case every Options.Resolve, until ctx is done. It watches the folder,
-// not the file: a file that is renamed into place, or reached through a link
-// that changes, is another file each time.
+// in any case every Options.Resolve, until ctx is done.
 func (o Options) follow(ctx context.Context, out chan<- loaded) {
-	watcher, watchErr := fsnotify.NewWatcher()
-	if watchErr != nil {
-		watcher = &fsnotify.Watcher{} // no channels: it never says anything
-	} else {
-		defer watcher.Close() //nolint:errcheck // nothing is left to do then
-	}
 	pace := pace{resolve: o.Resolve}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	var changed time.Time // first change since the last reading; zero: none
-	lost := watchErr      // why changes may not have been seen
-	for {
+	watch.Files(ctx, []string{o.File}, nil, func(lost error) time.Duration {
+		l := o.read(lost)
 		select {
+		case out <- l:
 		case <-ctx.Done():
-			return
-		case <-watcher.Events:
-		case lost = <-watcher.Errors: // an overflow, above all
-		case <-timer.C:
-			// Watched before it is read: a change in between is seen twice, not
-			// never. And again each time: the folder may be another one.
-			if watchErr == nil {
-				lost = cmp.Or(watcher.Add(filepath.Dir(o.File)), lost)
-			}
-			l := o.read(lost)
-			select {
-			case out <- l:
-			case <-ctx.Done():
-				return
-			}
-			timer.Reset(pace.next(l.err == nil))
-			changed, lost = time.Time{}, watchErr
-			continue
 		}
-		if changed.IsZero() {
-			changed = time.Now()
-		}
-		timer.Reset(settling(time.Since(changed)))
-	}
+		return pace.next(l.err == nil)
+	})
 }
-
-// settling returns how long to wait for the folder to be quiet after one more
-// change, which came so long after the first.
-func settling(since time.Duration) time.Duration { return min(settle, maxSettle-since) }
 
 // read reads the file once; lost is why changes may not have been seen.
 func (o Options) read(lost error) loaded {

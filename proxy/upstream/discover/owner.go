@@ -15,6 +15,7 @@ type owner struct {
 	*Discovery
 	lookup  lookup
 	entries []Entry // in force
+	file    []Entry // the last that were read
 	// next are the entries to come, once all their names were looked up, so that
 	// a new file does not take servers away before it brings others; nil: none.
 	next    []Entry
@@ -29,11 +30,11 @@ type owner struct {
 
 // name is what is known of a name.
 type name struct {
-	answer answer // the last good one
+	answer answer // the last good one, perhaps inherited
 	fault  error  // of the last look-up
 	pace   pace
 	asking bool
-	asked  bool      // at least once, to the end
+	asked  bool      // at least once, to the end; or inherited
 	due    time.Time // of the next look-up, unless asking
 }
 
@@ -53,6 +54,7 @@ func newOwner(d *Discovery) *owner {
 			slots:    make(chan struct{}, maxLookups),
 		},
 		entries: d.withFile(d.file),
+		file:    d.file,
 		names:   make(map[query]*name),
 		results: make(chan result),
 		files:   make(chan loaded),
@@ -99,7 +101,8 @@ func (o *owner) track() {
 				continue
 			}
 			if wanted[q] = o.names[q]; wanted[q] == nil {
-				wanted[q] = &name{pace: pace{resolve: o.options.Resolve}}
+				before := o.known.Load().answers[q]
+				wanted[q] = &name{pace: pace{resolve: o.options.Resolve}, answer: before, asked: before != nil}
 			}
 		}
 	}
@@ -167,7 +170,7 @@ func (o *owner) take(ctx context.Context, l loaded) {
 	if l.err != nil {
 		o.stats.loadErrors.Add(1)
 	} else {
-		o.next = o.withFile(l.entries)
+		o.file, o.next = l.entries, o.withFile(l.entries)
 	}
 	o.note(&o.fileFault, l.err)
 	if l.err == nil { // else the folder may be missing with the file: one fault
@@ -197,8 +200,11 @@ func (o *owner) publish() {
 		return nil
 	}))
 	o.note(&o.limitFault, err)
-	asked, failing := true, int64(0)
-	for _, n := range o.names {
+	asked, failing, answers := true, int64(0), make(map[query]answer, len(o.names))
+	for q, n := range o.names {
+		if n.answer != nil {
+			answers[q] = n.answer
+		}
 		asked = asked && n.asked
 		if n.fault != nil {
 			failing++
@@ -208,6 +214,7 @@ func (o *owner) publish() {
 		failing++
 	}
 	o.stats.failing.Store(failing)
+	o.known.Store(&known{answers, o.file})
 	if !slices.Equal(servers, o.Servers()) {
 		o.servers.Store(&servers)
 		o.stats.changes.Add(1)
