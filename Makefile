@@ -18,7 +18,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 # dependencies.
 LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build test conformance drills simulation lint bench fuzz deps clean
+.PHONY: all build test conformance drills simulation lint bench fuzz screenshots deps clean
 
 all: lint test build
 
@@ -58,11 +58,15 @@ fuzz:
 		done; \
 	done
 
+# The pictures of the page that README.md shows; takes two minutes.
+screenshots: deps
+	SCREENSHOTS=$(CURDIR)/docs $(GO) test -count 1 -run '^TestPage$$' ./cmd/proxy
+
 # What the tests need beside Go: a C compiler for the race detector,
-# redis-server, the engine that a fleet shares, and nginx, a server whose TLS is
-# not Go's.
+# redis-server, the engine that a fleet shares, nginx, a server whose TLS is not
+# Go's, and a browser for the page.
 deps:
-	@.ci/deps gcc nginx redis-server
+	@.ci/deps chromium gcc nginx redis-server
 
 clean:
 	rm -rf bin

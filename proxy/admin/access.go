@@ -118,6 +118,17 @@ func (a Access) judgeCaller(r *http.Request, of route) denial {
 	return denial{}
 }
 
+// challenges are how a request may show its token (RFC 9110, section 11.6.1). A
+// script, which asks for what only programs read, shows a form of its own: Basic
+// would have the browser put a window before it.
+func challenges(r *http.Request) []string {
+	all := []string{`Bearer realm="Ringfence"`, `Basic realm="Ringfence", charset="UTF-8"`}
+	if accept := r.Header.Get("Accept"); accept == "application/json" || accept == "text/event-stream" {
+		return all[:1]
+	}
+	return all
+}
+
 // shownToken is "" where there is none.
 func shownToken(r *http.Request) string {
 	if _, password, ok := r.BasicAuth(); ok {

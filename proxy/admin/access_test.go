@@ -93,7 +93,9 @@ func TestAccess(t *testing.T) {
 		// RFC 6750, section 2.1, and RFC 7617.
 		{token, status, 401, "Bearer TOKEN"},
 		{token, "GET /nothing", 401, ""},
-		{token, "GET /", 401, ""},
+		{token, "GET /", 200, ""}, // which asks for the token
+		{token, "GET /page/app.js", 200, ""},
+		{Access{Certificate: true}, "GET /", 200, ""},
 		{token, "GET /metrics", 401, ""},
 		{token, "GET /healthz", 200, ""},
 		{token, "GET /readyz", 200, ""},
@@ -158,6 +160,23 @@ func TestClientCertificate(t *testing.T) {
 		r.TLS = tt.shown
 		if d := tt.access.judge(r, route{}); d.status != tt.status {
 			t.Errorf("%+v: %+v, want %d", tt.shown, d, tt.status)
+		}
+	}
+}
+
+// A browser asks for a password where somebody has followed a link, and not in
+// place of the page's own form.
+func TestChallenges(t *testing.T) {
+	o := options(true)
+	o.Access.Token = func() (string, error) { return theToken, nil }
+	for accept, want := range map[string]int{
+		"": 2, "text/html,application/xhtml+xml,*/*;q=0.8": 2, "*/*": 2, "application/json": 1, "text/event-stream": 1,
+	} {
+		w := httptest.NewRecorder()
+		New(o).ServeHTTP(w, request("GET /api/events|Accept: "+accept))
+		asks := w.Header().Values("WWW-Authenticate")
+		if w.Code != 401 || len(asks) != want || !strings.HasPrefix(asks[0], "Bearer ") {
+			t.Errorf("Accept: %s: %d, %q", accept, w.Code, asks)
 		}
 	}
 }

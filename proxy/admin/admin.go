@@ -1,13 +1,12 @@
 // Package admin is the operator's surface: health for the platform, metrics
-// for Prometheus, the state as JSON, and what an operator may do. Nothing of it
-// runs on the path of a request.
+// for Prometheus, the state as JSON and as a page, and what an operator may do.
+// Nothing of it runs on the path of a request.
 package admin
 
 import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -81,7 +80,8 @@ type route struct {
 func (s *Server) routes() []route {
 	o := s.o
 	all := []route{
-		{method: "GET", path: "/", serve: s.index},
+		{method: "GET", path: "/", open: true, serve: page},
+		{method: "GET", path: "/page/{file}", open: true, serve: page},
 		{method: "GET", path: "/healthz", open: true, serve: func(w http.ResponseWriter, _ *http.Request) { say(w, "ok") }},
 		{method: "GET", path: "/readyz", open: true, serve: o.readyz},
 		{method: "GET", path: "/metrics", serve: metricsOf(o).ServeHTTP},
@@ -100,16 +100,6 @@ func (s *Server) routes() []route {
 			route{method: "GET", path: "/debug/pprof/{profile}", serve: profile})
 	}
 	return all
-}
-
-// index names what there is.
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
-	var text strings.Builder
-	text.WriteString("Ringfence " + s.o.Version + "\n")
-	for _, r := range s.routes() {
-		text.WriteString("\n" + r.method + " " + r.path)
-	}
-	say(w, text.String())
 }
 
 // readyz says whether requests are taken, and why not.

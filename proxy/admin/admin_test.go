@@ -124,7 +124,10 @@ func TestPaths(t *testing.T) {
 		status       int
 		says         string
 	}{
-		{"GET", "/", true, 200, "/api/status"},
+		{"GET", "/", true, 200, "<title>Ringfence</title>"},
+		{"GET", "/page/none.js", true, 404, "no such file"},
+		{"GET", "/page/", true, 404, ""},
+		{"GET", "/page/..%2fpage.go", true, 404, ""},
 		{"GET", "/healthz", false, 200, "ok"},
 		{"GET", "/readyz", true, 200, "ready"},
 		{"GET", "/readyz", false, 503, "not ready: it is draining"},

@@ -12,11 +12,12 @@ import (
 // before. Its JSON form is the interface: fields may be added, not changed.
 type event struct {
 	Time time.Time `json:"time"`
-	// Seconds are what Rates and HitRatio are of: since the event before, and 0 in
-	// the first one, which has neither.
+	// Seconds are what Rates, HitRatio and Latency are of: since the event before,
+	// and 0 in the first one, which has none of them.
 	Seconds  float64         `json:"seconds"`
 	Rates    rates           `json:"rates"`
 	HitRatio *float64        `json:"hit_ratio"` // null without a request
+	Latency  latency         `json:"latency"`
 	Status   status          `json:"status"`
 	HotKeys  hotKeys         `json:"hot_keys"`
 	Failures []failureStatus `json:"failures"` // the newest first
@@ -79,6 +80,7 @@ func (s *Server) event(last *moment) ([]byte, *moment) {
 	if last != nil {
 		e.Seconds = now.at.Sub(last.at).Seconds()
 		e.Rates, e.HitRatio = ratesOf(last.state, now.state, e.Seconds)
+		e.Latency = latencyOf(last.state, now.state)
 	}
 	text, err := json.Marshal(e)
 	if err != nil {

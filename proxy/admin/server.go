@@ -117,13 +117,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	what, known := handler.(resource)
 	if d := s.o.Access.judge(r, what.route(r.Method)); d.status != 0 {
 		if d.status == http.StatusUnauthorized {
-			h["Www-Authenticate"] = []string{`Bearer realm="Ringfence"`, `Basic realm="Ringfence", charset="UTF-8"`}
+			h["Www-Authenticate"] = challenges(r)
 		}
 		refuse(w, d.status, d.why)
 		return
 	}
 	if !known {
-		refuse(w, http.StatusNotFound, "there is nothing here; / names what there is")
+		refuse(w, http.StatusNotFound, "there is nothing here; /api/openapi.yaml names what there is")
 		return
 	}
 	s.mux.ServeHTTP(w, r)
