@@ -25,6 +25,8 @@ type entry struct {
 	// early is how long before its end the freshness may be renewed.
 	early time.Duration
 
+	// heat is how warm it is; see heat.
+	heat atomic.Uint64
 	// failing: the last attempt to renew it met a failing upstream.
 	failing atomic.Bool
 	// turn is the time, in nanoseconds since the epoch of Unix, from which one
@@ -112,6 +114,15 @@ func (e *entry) cost() int64 {
 	n := e.Size() + entryOverhead + head + int64(len(e.variant)) + int64(8*cap(e.tags))
 	for _, f := range e.coded {
 		n += formOverhead + int64(cap(f.body)) + head
+	}
+	return n
+}
+
+// bodies is how many bytes its forms take together.
+func (e *entry) bodies() int64 {
+	n := int64(len(e.Body))
+	for _, f := range e.coded {
+		n += int64(len(f.body))
 	}
 	return n
 }

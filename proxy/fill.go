@@ -329,6 +329,9 @@ func (j *job) makeHead(dst *fasthttp.ResponseHeader, status int, fields wire.Fie
 // put stores an entry; from is as with [job.entry]. A variant is admitted once
 // it is stored: whoever drops it then finds it.
 func (j *job) put(e, from *entry) {
+	if j.found != nil {
+		e.heat.Store(j.found.heat.Load()) // what takes its place is used as much
+	}
 	switch {
 	case e.Epoch < j.h.struck.last(&j.key, e.tags).Nothing:
 		j.h.countUnstored(cache.Invalidated, cache.None)

@@ -23,7 +23,7 @@ import (
 )
 
 // Options describe a handler. All of them are required, but for TrustedProxies,
-// RequestID, Shared, AccessLog and Log.
+// RequestID, Shared, AccessLog, Journal and Log.
 type Options struct {
 	Routes []Route
 	// Memory bounds the bytes of stored objects; MaxObject the body of one.
@@ -69,6 +69,9 @@ type Options struct {
 	// AccessLog is told of each request that was answered; its owner starts and
 	// closes it. Default: there is none.
 	AccessLog *accesslog.Log
+	// Journal keeps the invalidations that a snapshot of the memory tier lacks; its
+	// owner opens and closes it. Default: none is kept.
+	Journal *Journal
 	// Log is told of failures. Default: nothing is logged.
 	Log *slog.Logger
 }
@@ -82,6 +85,7 @@ type Handler struct {
 	flights *singleflight.Group[*head]
 	tunnels *tunnels
 	fleet   *fleet // nil for an instance by itself
+	journal *Journal
 	counts  counters
 	timings timings
 	tally   tally
@@ -97,6 +101,7 @@ type Handler struct {
 	purges   purgeCounters
 	hot      *hotKeys
 	failed   failures
+	loaded   snapshotCounters
 	waiting  atomic.Int64 // requests under way that memory cannot answer
 	draining atomic.Bool
 }
@@ -118,6 +123,8 @@ func New(o Options) (*Handler, error) {
 		log: o.Log, store: store,
 		index:  memory.NewIndex(o.IndexEntries),
 		struck: &struck{Epochs: memory.NewEpochs(o.IndexEntries / 8)},
+
+		journal: o.Journal,
 
 		tunnels:  newTunnels(o.MaxTunnels, o.TunnelTimeout, o.TunnelGrace),
 		encoders: newEncoders(),
@@ -205,6 +212,7 @@ type View struct {
 	Index    memory.IndexStats
 	Tunnels  TunnelStats
 	Purges   [PurgeKinds]PurgeStats
+	Loaded   SnapshotLoaded
 	Fleet    *redis.Stats // nil for an instance by itself
 	// AccessLog is nil without one.
 	AccessLog *accesslog.Stats
@@ -214,7 +222,7 @@ type View struct {
 func (h *Handler) View() View {
 	v := View{
 		Requests: h.requestStats(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
-		Tunnels: h.tunnels.stats(), Purges: h.purges.stats(),
+		Tunnels: h.tunnels.stats(), Purges: h.purges.stats(), Loaded: h.loaded.stats(),
 	}
 	if h.fleet != nil {
 		st := h.fleet.engine.Stats()

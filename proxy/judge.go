@@ -15,7 +15,7 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 	hd := &head{length: resp.Length, whole: &whole{ended: make(chan struct{})}, server: j.server, attempts: j.attempts}
 	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, resp.Status, resp.Fields, requested, received)
 	hd.withheld = hd.meta.Withheld
-	if hd.reason == cache.None && j.variesByIdentity(hd.meta.Vary) {
+	if hd.reason == cache.None && variesByIdentity(hd.meta.Vary, j.snap.RequestID) {
 		hd.reason = cache.VaryStar
 	}
 	failed := cache.FailsUpstream(hd.meta)
@@ -40,9 +40,9 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 // has written about its client. No other request is known to get the same one:
 // what the clients themselves send under these names has not reached the
 // upstream.
-func (j *job) variesByIdentity(vary []string) bool {
+func variesByIdentity(vary []string, requestID string) bool {
 	return slices.ContainsFunc(vary, func(name string) bool {
-		return name == "x-forwarded-for" || name == "forwarded" || wire.EqualFold(name, j.snap.RequestID)
+		return name == "x-forwarded-for" || name == "forwarded" || wire.EqualFold(name, requestID)
 	})
 }
 

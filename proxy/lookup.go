@@ -113,6 +113,7 @@ func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cach
 		}
 		e.checked.Store(settled)
 	}
+	e.touch(now)
 	return e, cache.None
 }
 

@@ -31,7 +31,7 @@ func newSnapshot(o Options, before routes, t *tally) *snapshot {
 }
 
 // Reload has the requests that come from now on answered by other options. Memory,
-// IndexEntries, Shared and Log stay those of New, whatever o says. What is stored
+// IndexEntries, Shared, Journal and Log stay those of New, whatever o says. What is stored
 // stays, and answers wherever the upstream's name and the parts of the key are the
 // same. Requests and fills under way go on by the options that they began with, so
 // what these refer to must still be there for a while: an upstream that is gone may

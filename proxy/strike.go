@@ -151,10 +151,7 @@ func tagOf(t target, group string) uint64 {
 // strike carries strikes out here and in the fleet, and waits so long for all
 // instances to confirm them. It tells how many instances are known to live.
 func (h *Handler) strike(list []strike, wait time.Duration) (instances int, err error) {
-	now := time.Now()
-	for _, x := range list {
-		h.struck.apply(x, now)
-	}
+	h.journal.strike(list, time.Now(), h.struck)
 	if h.fleet == nil {
 		return 1, nil
 	}

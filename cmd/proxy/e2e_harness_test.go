@@ -264,7 +264,8 @@ type status struct {
 	Index struct {
 		Entries int
 	}
-	Tunnels struct {
+	Snapshot snapshotStatus
+	Tunnels  struct {
 		Open, Total, Refused int
 		Ended                map[string]int
 		FromClients          int `json:"bytes_from_clients"`

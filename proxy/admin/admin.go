@@ -21,6 +21,8 @@ import (
 type State struct {
 	Proxy     proxy.View
 	Upstreams []upstream.Stats
+	// Snapshot is nil without one.
+	Snapshot *SnapshotState
 	// Clients are the clients' connections.
 	Clients edge.DoorStats
 	// Reloads are those of the configuration, and ConfigHash that of its file's text;

@@ -44,6 +44,7 @@ func busy() State {
 			Tunnels: proxy.TunnelStats{Open: 2, Total: 8, Ended: [proxy.TunnelEnds]uint64{3, 2, 1, 0}, Refused: 4,
 				FromClients: 100, FromServers: 200},
 			Purges:    [proxy.PurgeKinds]proxy.PurgeStats{proxy.PurgeTag: {Hard: 5, Soft: 6}},
+			Loaded:    proxy.SnapshotLoaded{Entries: 31, Bytes: 32},
 			AccessLog: &accesslog.Stats{Lines: 21, Dropped: 22},
 			Fleet: &redis.Stats{Leading: 2, Following: 3, Taken: 4, Lost: 5, Fallbacks: 6, HeldElsewhere: 7,
 				Nodes: []redis.NodeStats{{Address: "127.0.0.1:6379", Up: true}, {Address: "r:2", Cause: errors.New("gone")}}},
@@ -59,6 +60,10 @@ func busy() State {
 				Reason: "5 failures in a row", Ejections: 1,
 			}},
 		}}},
+		Snapshot: &SnapshotState{
+			File: "/cache", Phase: "ready", Failure: "damaged", Written: time.Unix(2e9, 0), Writes: 33, WriteFails: 34,
+			Last: proxy.SnapshotWritten{Entries: 35, Bytes: 36},
+		},
 		Clients: edge.DoorStats{Open: 4, Lingering: 1, Accepted: 50, Full: 2, Crowded: 3, Failed: 4, Requests: 60, H2Requests: 70, H2Open: 2, H2Accepted: 8, H2Abusive: 1},
 	}
 }
@@ -209,6 +214,9 @@ func TestStatus(t *testing.T) {
 	"flights": {"in_progress": 2, "waiting": 3, "buffered_bytes": 4096},
 	"memory": {"bytes": 10, "max_bytes": 20, "entries": 1},
 	"index": {"entries": 2, "limit": 64},
+	"snapshot": {"file": "/cache", "phase": "ready", "failure": "damaged", "loaded_entries": 31, "loaded_bytes": 32, "load_seconds": 0,
+		"skipped": {"expired": 0, "struck": 0, "unrouted": 0, "policy": 0, "newer": 0, "no_room": 0}, "written": "2033-05-18T03:33:20Z",
+		"write_seconds": 0, "entries": 35, "bytes": 36, "writes": 33, "write_failures": 34},
 	"tunnels": {"open": 2, "total": 8, "refused": 4, "ended": {"closed": 3, "broken": 2, "idle": 1, "drained": 0},
 		"bytes_from_clients": 100, "bytes_from_servers": 200},
 	"access_log": {"lines": 21, "dropped": 22},

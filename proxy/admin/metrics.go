@@ -32,6 +32,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.clients(st)
 	m.flights(st)
 	m.memory(st)
+	m.snapshot(st)
 	m.tunnels(st)
 	m.purges(st)
 	m.fleet(st)

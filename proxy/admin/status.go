@@ -21,6 +21,7 @@ type status struct {
 	Flights     flightStatus     `json:"flights"`
 	Memory      memoryStatus     `json:"memory"`
 	Index       indexStatus      `json:"index"`
+	Snapshot    *snapshotStatus  `json:"snapshot,omitempty"` // nil without one
 	Tunnels     tunnelStatus     `json:"tunnels"`
 	AccessLog   *accessLogStatus `json:"access_log,omitempty"` // nil without one
 	Fleet       *fleetStatus     `json:"fleet,omitempty"`      // nil for an instance by itself
@@ -145,9 +146,10 @@ func statusOf(st State) status {
 			Stale: p.Requests.Stale, Renewals: p.Requests.Renewals,
 			Forwarded: byName(p.Requests.Forwarded), Unstored: byName(p.Requests.Unstored),
 		},
-		Flights: flightStatus{InProgress: p.Flights.Flights, Waiting: p.Flights.Waiting, Buffered: p.Flights.Buffered},
-		Memory:  memoryStatus{Bytes: p.Memory.Bytes, MaxBytes: p.Memory.MaxBytes, Entries: p.Memory.Entries},
-		Index:   indexStatus{Entries: p.Index.Entries, Limit: p.Index.Limit},
+		Flights:  flightStatus{InProgress: p.Flights.Flights, Waiting: p.Flights.Waiting, Buffered: p.Flights.Buffered},
+		Memory:   memoryStatus{Bytes: p.Memory.Bytes, MaxBytes: p.Memory.MaxBytes, Entries: p.Memory.Entries},
+		Index:    indexStatus{Entries: p.Index.Entries, Limit: p.Index.Limit},
+		Snapshot: snapshotOf(st),
 		Tunnels: tunnelStatus{
 			Open: p.Tunnels.Open, Total: p.Tunnels.Total, Refused: p.Tunnels.Refused, Ended: make(map[string]uint64),
 			FromClients: p.Tunnels.FromClients, FromServers: p.Tunnels.FromServers,

@@ -181,6 +181,8 @@ type Cache struct {
 	// supported) and tags (Route.TagsFrom) of one stored response, together; a
 	// response with more is not stored. Default 64.
 	MaxTags int `yaml:"max_tags" default:"64" range:"32..1024"`
+	// Snapshot says where the stored objects outlast the process. Default nowhere.
+	Snapshot Snapshot `yaml:"snapshot" optional:"true"`
 	// Shared is what a fleet of instances shares. Default nothing.
 	Shared Shared `yaml:"shared" optional:"true"`
 }

@@ -31,7 +31,7 @@ func TestExampleShowsDefaults(t *testing.T) {
 	const minimal = `
 access_log: {path: stdout}
 admin: {tls: {cert_file: admin.pem, key_file: admin.key}}
-cache: {shared: {redis: {addresses: ['127.0.0.1:6379']}}}
+cache: {snapshot: {file: /var/lib/ringfence/cache}, shared: {redis: {addresses: ['127.0.0.1:6379']}}}
 upstreams: {app: {servers: [{address: '127.0.0.1:9001'}, {address: '127.0.0.1:9002'}, {srv: _http._tcp.app.internal}],
   health_check: {}, adaptive_concurrency: {}}}
 routes: [{upstream: app, compress: {}}]`

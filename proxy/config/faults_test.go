@@ -61,7 +61,7 @@ var faulty = []struct{ text, want string }{
 	{"listn: ':1'\ncache: {memry: 1GiB, colour: red}" + rest,
 		`f:1:1: unknown key "listn"; did you mean listen?
 f:2:9: cache: unknown key "memry"; did you mean memory?
-f:2:22: cache: unknown key "colour"; known here: memory, max_object_size, wait_timeout, uncacheable_ttl, max_waiters, max_fills, index_entries, max_variants, max_tags, shared`},
+f:2:22: cache: unknown key "colour"; known here: memory, max_object_size, wait_timeout, uncacheable_ttl, max_waiters, max_fills, index_entries, max_variants, max_tags, snapshot, shared`},
 	{"listen: ':1'\nlisten: ':2'" + rest,
 		`f:2:1: duplicate key "listen", first at line 1; remove one of them`},
 	{"? [a]\n: 1" + rest,
@@ -76,7 +76,7 @@ f:2:1: unknown key "shutdown-timeout"; did you mean shutdown_timeout?`},
 		`f:1:8: listen: has no value; write one, or remove the line
 f:2:14: log.level: has no value; write one, or remove the line
 f:3:8: admin: want keys and values (listen, hosts, token, token_file, tls, read_only, pprof), got "off"
-f:4:8: cache: want keys and values (memory, max_object_size, wait_timeout, uncacheable_ttl, max_waiters, max_fills, index_entries, max_variants, max_tags, shared), got a list`},
+f:4:8: cache: want keys and values (memory, max_object_size, wait_timeout, uncacheable_ttl, max_waiters, max_fills, index_entries, max_variants, max_tags, snapshot, shared), got a list`},
 	{"log: {level: [info], format: {a: b}}\nlisten: !!str a:1\nadmin: !x {}" + rest,
 		`f:1:14: log.level: want debug, info, warn or error, got a list
 f:1:30: log.format: want auto, text or json, got a mapping

@@ -57,6 +57,8 @@ func parseText(format, text string) (string, error) {
 		return text, checkExcerpt(text)
 	case "path-of-file":
 		return text, checkFile(text)
+	case "snapshot-file":
+		return text, checkSnapshotFile(text)
 	case "log-path":
 		return text, checkLogPath(text)
 	case "access-format":

@@ -67,6 +67,7 @@ var effects = map[string]effect{
 	"cache.index_entries":   restart,
 	"cache.max_variants":    live,
 	"cache.max_tags":        live,
+	"cache.snapshot":        restart,
 	"cache.shared":          restart,
 
 	"upstreams": live,

@@ -60,7 +60,7 @@ type H2 struct {
 func NewH2(handle fasthttp.RequestHandler, o H2Options) *H2 {
 	h := &H2{handle: handle, limits: o.Limits, resets: 2 * int64(o.MaxStreams)}
 	h.streams.New = func() any { return new(stream) }
-	readBlank(&h.blank)
+	ReadBlank(&h.blank)
 	h.server = &http.Server{
 		Handler: http.HandlerFunc(h.serve),
 		// TLS, where there is any, is not net/http's business.

@@ -38,9 +38,9 @@ func NewServer(handle fasthttp.RequestHandler, log fasthttp.Logger) *fasthttp.Se
 	}
 }
 
-// readBlank sets h to a response's header as handlers of [NewServer] get it: it
+// ReadBlank sets h to a response's header as handlers of [NewServer] get it: it
 // is empty, and adds no field by itself. fasthttp has no other way to one.
-func readBlank(h *fasthttp.ResponseHeader) {
+func ReadBlank(h *fasthttp.ResponseHeader) {
 	near, far := net.Pipe()
 	read := make(chan struct{})
 	go func() {

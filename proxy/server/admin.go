@@ -221,7 +221,9 @@ func (s *Server) setUnready(why string) { s.unready.Store(&why) }
 // state is what the admin surface shows.
 func (s *Server) state() admin.State {
 	now := s.now.Load()
-	st := admin.State{Proxy: s.handler.View(), Clients: s.door.Stats(), Reloads: s.reloads.state(), ConfigHash: now.hash}
+	st := admin.State{
+		Proxy: s.handler.View(), Clients: s.door.Stats(), Snapshot: s.keeper.view(), Reloads: s.reloads.state(), ConfigHash: now.hash,
+	}
 	for _, name := range slices.Sorted(maps.Keys(now.pools)) {
 		st.Upstreams = append(st.Upstreams, now.pools[name].Stats())
 	}

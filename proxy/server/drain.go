@@ -89,6 +89,8 @@ func (s *Server) drain(served <-chan error) error {
 	s.log.Info("stopping", "timeout", timeout.String())
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	s.keeper.finish(ctx)
+	defer s.keeper.close() // where release has not
 	s.handler.Drain()
 	for _, h := range s.h2s {
 		h.Drain()
@@ -110,6 +112,7 @@ func (s *Server) drain(served <-chan error) error {
 		s.log.Warn("requests in flight are broken off", "connections", s.door.Stats().Open)
 		return err
 	}
+	s.keeper.close()
 	err = errors.Join(err, s.release(ctx))
 	err = errors.Join(err, s.closeAdmin())
 	s.log.Info("stopped")

@@ -28,6 +28,7 @@ type Server struct {
 	log     *slog.Logger
 	now     atomic.Pointer[running]
 	handler *proxy.Handler
+	keeper  *keeper // nil without a snapshot
 	door    *edge.Door
 	front   *fasthttp.Server
 	admin   *admin.Server // nil without an admin listener
@@ -65,6 +66,8 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	opts.AccessLog = now.access
+	s.keeper = newKeeper(cfg.Cache.Snapshot, log)
+	s.keeper.configure(&opts)
 	if s.handler, err = proxy.New(opts); err != nil {
 		s.closeAccessLog()
 		return nil, err
@@ -101,6 +104,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.openAccessLog()()
 	hangups, end := s.hangups()
 	defer end()
+	s.keeper.start(s.handler)
 	for _, p := range s.now.Load().pools {
 		p.Start()
 	}

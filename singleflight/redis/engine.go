@@ -71,6 +71,7 @@ func open(o Options, places [][]string, dial func([]string) (backend, error)) (*
 		members[i] = ring.Member{ID: name, Weight: 1}
 		e.nodes = append(e.nodes, newNode(e, name, func() (backend, error) { return dial(at) }))
 	}
+	e.resume(o.Resume)
 	placed, err := ring.New(members)
 	if err != nil {
 		return nil, fmt.Errorf("redis: addresses: %w", err)

@@ -72,6 +72,9 @@ type Options struct {
 	// Tier is what invalidations of the fleet apply to here; nil: there are
 	// none, and Invalidate must not be called.
 	Tier Tier
+	// Resume are the positions that the tier's content was stored with by an earlier
+	// process; nil: the tier is empty. See Positions.
+	Resume []Position
 	// OnNode is told when a node comes into or goes out of use, err saying why
 	// it went; nil: nobody is. It is called by the node's goroutine and should
 	// return soon.

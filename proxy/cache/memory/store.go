@@ -84,6 +84,7 @@ type item[V any] struct {
 	value V
 	key   string
 	cost  int64
+	gone  atomic.Bool // it was stored, and no longer is
 }
 
 // New makes an empty store. The caller must Close it. It fails if the options
@@ -121,6 +122,7 @@ func New[V any](o Options[V]) (*Store[V], error) {
 // item comes from the deletion of a key that held nothing.
 func (s *Store[V]) left(it *item[V]) {
 	if it != nil {
+		it.gone.Store(true)
 		s.bytes.Add(-it.cost)
 		s.entries.Add(-1)
 	}
@@ -207,6 +209,16 @@ func (s *Store[V]) Put(v V, ttl time.Duration) (visible bool) {
 		defer s.arrived(stripe)
 		s.cache.Del(it.key)
 	}
+	if !s.set(it, ttl) {
+		return false
+	}
+	s.cache.Wait()
+	return s.shows(it)
+}
+
+// set asks for it to be stored, which it is, if it is let in, after Wait. The caller
+// holds the lock of its key's writes until then.
+func (s *Store[V]) set(it *item[V], ttl time.Duration) bool {
 	s.bytes.Add(it.cost)
 	s.entries.Add(1)
 	if !s.cache.SetWithTTL(it.key, it, it.cost, ttl) {
@@ -214,7 +226,10 @@ func (s *Store[V]) Put(v V, ttl time.Duration) (visible bool) {
 		s.refused.Add(1)
 		return false
 	}
-	s.cache.Wait()
+	return true
+}
+
+func (s *Store[V]) shows(it *item[V]) bool {
 	now, ok := s.cache.Get(it.key)
 	return ok && now == it
 }
