@@ -5,6 +5,9 @@
 # make simulation  100,000 schedules of what may go wrong in a fleet; the tests run a few hundred
 # make lint    formatting, vet, golangci-lint, go.mod tidiness, a build for macOS
 # make build   a static binary, bin/proxy
+# make man     the binary and its manual page, bin/proxy.1
+# make install after make man: binary, manual page, completions of shells and a systemd unit, below PREFIX
+# make image   a container image, ringfence
 # make bench   the benchmarks
 # make fuzz    each fuzz target for FUZZTIME
 
@@ -12,18 +15,35 @@ GO       ?= go
 FUZZTIME ?= 30s
 BENCH    ?= .
 COUNT    ?= 1
+PREFIX   ?= /usr/local
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # The linter is a Go tool whose version is pinned apart from the program's own
 # dependencies.
 LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build test conformance drills simulation lint bench fuzz screenshots deps clean
+.PHONY: all build man install image test conformance drills simulation lint bench fuzz screenshots deps clean
 
 all: lint test build
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/proxy ./cmd/proxy
+
+man: build
+	bin/proxy man > bin/proxy.1
+
+# What make man has made, so that root needs no Go. DESTDIR, for who makes a package of it, is a folder to put before PREFIX.
+install:
+	install -D -m 755 bin/proxy $(DESTDIR)$(PREFIX)/bin/proxy
+	install -D -m 644 bin/proxy.1 $(DESTDIR)$(PREFIX)/share/man/man1/proxy.1
+	bin/proxy completion bash | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/proxy
+	bin/proxy completion zsh | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_proxy
+	bin/proxy completion fish | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/proxy.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/local/,$(PREFIX)/,' packaging/ringfence.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/ringfence.service
+
+image:
+	docker build --build-arg VERSION=$(VERSION) -t ringfence .
 
 test: deps
 	$(GO) test -race -shuffle=on -timeout 15m ./...
@@ -64,9 +84,9 @@ screenshots: deps
 
 # What the tests need beside Go: a C compiler for the race detector,
 # redis-server, the engine that a fleet shares, nginx, a server whose TLS is not
-# Go's, and a browser for the page.
+# Go's, a browser for the page, and what reads manual pages and units.
 deps:
-	@.ci/deps chromium gcc nginx redis-server
+	@.ci/deps chromium gcc groff=groff-base nginx redis-server systemd-analyze=systemd
 
 clean:
 	rm -rf bin

@@ -30,7 +30,8 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetOut(os.Stdout)
-	root.AddCommand(newRun(), newCheck(), newExplain(), newPurge(), newDemo(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newPurge(), newDemo(), newVersion(), newHealth(), newMan())
+	completable(root)
 	return root
 }
 
