@@ -35,6 +35,7 @@ func serveOn(tb testing.TB, s server) string {
 		if err := s.Shutdown(); err != nil {
 			tb.Error(err)
 		}
+		_ = l.Close() // a server that has not begun by then would begin after its end
 		<-done
 	})
 	return l.Addr().String()

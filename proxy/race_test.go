@@ -184,8 +184,7 @@ func TestConfirmedVariantIsAdmittedAgain(t *testing.T) {
 	confirmed := s.begin("/", "X-V: 1", "Cache-Control: no-cache")
 	s.reached(2)
 	s.get("/", "X-V: 2")
-	s.stored(2)
-	s.idleBut(1)
+	s.storedBeside(1, 2)
 	close(hold)
 	<-confirmed
 	s.idle()
@@ -211,7 +210,7 @@ func TestOlderResponseDoesNotReplaceNewer(t *testing.T) {
 		old := s.begin("/", "Authorization: a")
 		waitFor(t, "the head", func() bool { return s.h.View().Requests.Forwarded[cache.Miss] == 1 })
 		s.get("/")
-		s.stored(1)
+		s.storedBeside(1, 1)
 		close(gate)
 		if r := <-old; r.body != "old" {
 			t.Errorf("its own client got %s", r)
@@ -237,7 +236,7 @@ func TestOlderResponseDoesNotReplaceNewer(t *testing.T) {
 		old := s.begin("/", "Authorization: a", "Cache-Control: no-cache")
 		s.reached(2)
 		s.get("/", "Cache-Control: no-cache")
-		s.stored(2)
+		s.storedBeside(1, 2)
 		close(hold)
 		<-old
 		s.idle()
@@ -245,10 +244,4 @@ func TestOlderResponseDoesNotReplaceNewer(t *testing.T) {
 			t.Errorf("then %s", r)
 		}
 	})
-}
-
-// idleBut waits until no more than n fills are under way.
-func (s *site) idleBut(n int64) {
-	s.t.Helper()
-	waitFor(s.t, "the fills to end", func() bool { return s.h.View().Flights.Flights <= n })
 }

@@ -112,10 +112,20 @@ func (s *site) reached(n int) {
 	}
 }
 
-// stored waits until n fills are in the store.
+// stored waits until n fills are in the store and none is under way, which a
+// request to come could join.
 func (s *site) stored(n uint64) {
 	s.t.Helper()
-	waitFor(s.t, "the answer to be stored", func() bool { return s.h.View().Requests.Stored >= n })
+	s.storedBeside(0, n)
+}
+
+// storedBeside is stored while others are under way.
+func (s *site) storedBeside(others int64, n uint64) {
+	s.t.Helper()
+	waitFor(s.t, "the answer to be stored", func() bool {
+		v := s.h.View()
+		return v.Requests.Stored >= n && v.Flights.Flights <= others
+	})
 }
 
 // waiting waits until n requests wait for a fill, its leader among them.

@@ -267,6 +267,9 @@ func TestBodyBytesAreCountedOnce(t *testing.T) {
 		if r := s.get("/"); !r.says("hit") || len(r.body) != size {
 			t.Fatalf("%d bytes: %.80s", len(r.body), r)
 		}
+		// An answer's end is counted after its client has it.
+		waitFor(t, "two bodies to be counted", func() bool { return s.h.View().Requests.Bytes.Sum() >= 2*uint64(size) })
+		waitFor(t, "all requests to end", func() bool { return s.h.View().Requests.InFlight == 0 })
 		if n := s.h.View().Requests.Bytes.Sum(); n != 2*uint64(size) {
 			t.Errorf("%d bytes counted for two bodies of %d", n, size)
 		}

@@ -70,9 +70,12 @@ func TestFollow(t *testing.T) {
 func TestReadWithin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, Options[string]{})
-		began, b := time.Now(), make([]byte, 10)
+		var began time.Time
+		b := make([]byte, 10)
 		r, err := g.Join("k", func(ctx context.Context, w *Writer[string]) error {
-			w.Abort(errBroken) // nothing to abort yet
+			w.Abort(errBroken)      // nothing to abort yet
+			time.Sleep(time.Second) // the reader waits
+			began = time.Now()
 			w.Head("head", Store)
 			time.Sleep(time.Second)
 			io.WriteString(w, "some")

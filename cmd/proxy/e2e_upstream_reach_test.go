@@ -119,7 +119,9 @@ func TestTLSToServers(t *testing.T) {
 			}
 			p := startProxy(t, setup{
 				servers: []string{"{address: '" + tt.at.Addr().String() + "', id: one}"},
-				upstream: "tls: on\nhealth_check: {type: " + check + ", wait_for_first_check: on}\n" +
+				// A dozen handshakes at once may take a busy machine longer than the
+				// second that a check, and a connection, may take by default.
+				upstream: "tls: on\nconnect_timeout: 10s\nhealth_check: {type: " + check + ", interval: 30s, timeout: 10s, wait_for_first_check: on}\n" +
 					strings.NewReplacer("DIR", ours, "OTHER", others).Replace(tt.upstream),
 			})
 			if s := p.status().server("one"); s.Standing != tt.standing {
