@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,13 +18,21 @@ import (
 var plain = page{Name: "n", Length: -1, Keep: time.Minute, ETag: "e"}
 
 // up says whether all nodes of all instances are in use, or none.
+// In use is a node that keys are placed on, which it is a moment after it is
+// connected.
 func up(all []*instance, want bool) func() bool {
 	return func() bool {
 		for _, in := range all {
-			for _, n := range in.e.nodes {
-				if (n.link.Load() != nil) != want {
-					return false
+			placed := make([]bool, len(in.e.nodes))
+			for w := in.e.live.Load().Walk(0); ; {
+				i, ok := w.Next()
+				if !ok {
+					break
 				}
+				placed[i] = true
+			}
+			if slices.Contains(placed, !want) {
+				return false
 			}
 		}
 		return true
