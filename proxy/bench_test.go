@@ -237,7 +237,7 @@ func BenchmarkPass(b *testing.B) {
 		ctx.Response.Header.Set("Cache-Control", "no-store")
 		ctx.SetBody(make([]byte, 1<<10))
 	})
-	h.snap.Load().routes[0].Cache = false
+	h.snap.Load().routes[0].Cache = CacheOff
 	b.ReportAllocs()
 	serveLoop(b, testFront(h), b.N)
 }

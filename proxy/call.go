@@ -41,6 +41,10 @@ type call struct {
 	rq    cache.Request
 	key   keys
 	found *entry // what the store has for the request, fresh or not
+	// tables are those that the request is looked up in, and watch what becomes of a
+	// request of a route that observes; nil for others.
+	tables *tables
+	watch  *watch
 
 	peerTrusted bool
 	hops        []netip.Addr // from the peer to the client, as soon as they matter
@@ -58,7 +62,7 @@ type call struct {
 
 // begin counts the request.
 func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
-	c.h, c.snap, c.ctx = h, h.snap.Load(), ctx
+	c.h, c.snap, c.ctx, c.tables = h, h.snap.Load(), ctx, &h.tables
 	c.conn = ctx.Conn().(edge.Client)
 	c.req = c.conn.Request()
 	c.now = c.req.Time
@@ -104,6 +108,9 @@ func (c *call) serve() {
 		c.upgrade()
 	case uncached:
 		c.pass(cache.RouteOff)
+	case observed:
+		c.h.hot.see(c)
+		c.observe()
 	default:
 		c.h.hot.see(c)
 		c.answer(firstLook)

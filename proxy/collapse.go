@@ -189,7 +189,7 @@ func (c *call) whole(hd *head, why cache.Reason) ([]byte, bool) {
 		c.fail(err, why)
 		return nil, false
 	case n > c.route.RangeFill:
-		c.h.mark(c.key.bytes, large, cache.RangeTooLarge)
+		c.tables.mark(c.key.bytes, large, cache.RangeTooLarge, c.snap.UncacheableTTL)
 		c.pass(cache.RangeTooLarge)
 		return nil, false
 	}

@@ -14,6 +14,7 @@ const (
 	purges                   // it asks for a purge, which its route takes
 	upgrades                 // past the cache, to switch protocols
 	uncached                 // past the cache: the route has none
+	observed                 // past the cache, whose decisions are counted
 	cacheable                // see decide
 )
 
@@ -44,8 +45,12 @@ func (c *call) chart() (to course, status int, why string) {
 	if c.switchTo = c.route.protocol(c.offers); c.switchTo != "" {
 		return upgrades, 0, ""
 	}
-	if !c.route.Cache {
+	switch c.route.Cache {
+	case CacheOff:
 		return uncached, 0, ""
+	case CacheObserve:
+		c.tables = c.h.shadow.tables.Load()
+		return observed, 0, ""
 	}
 	return cacheable, 0, ""
 }
@@ -64,7 +69,7 @@ const (
 // decide finds out how the request is answered, and why. It sets found, and asks
 // and counts nothing.
 func (c *call) decide() (plan, cache.Decision) {
-	e, missing := c.h.find(&c.key, c.fields, c.now)
+	e, missing := c.tables.find(&c.key, c.fields, c.now)
 	c.found = e
 	d := cache.Decide(e.object(), c.rq, c.now)
 	if d.Reason == cache.Miss {

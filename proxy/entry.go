@@ -22,6 +22,8 @@ type entry struct {
 	codings       []cache.Coding          // of coded, in order
 	variant       string                  // what the request's fields say under Vary
 	tags          []uint64                // where its groups and tags are in the epochs
+	// unkept is the length of a body that is not kept: the route observes.
+	unkept int64
 	// early is how long before its end the freshness may be renewed.
 	early time.Duration
 
@@ -111,7 +113,7 @@ func (e *entry) choose(rq *cache.Request) (*cache.Meta, *fasthttp.ResponseHeader
 // one's head once more in fasthttp's form.
 func (e *entry) cost() int64 {
 	head := headCost(e.Fields)
-	n := e.Size() + entryOverhead + head + int64(len(e.variant)) + int64(8*cap(e.tags))
+	n := e.Size() + e.unkept + entryOverhead + head + int64(len(e.variant)) + int64(8*cap(e.tags))
 	for _, f := range e.coded {
 		n += formOverhead + int64(cap(f.body)) + head
 	}
@@ -126,6 +128,9 @@ func (e *entry) bodies() int64 {
 	}
 	return n
 }
+
+// size is the length of the body.
+func (e *entry) size() int64 { return int64(len(e.Body)) + e.unkept }
 
 func headCost(fields wire.Fields) (n int64) {
 	for _, f := range fields {

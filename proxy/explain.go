@@ -104,7 +104,7 @@ func (o onlooker) Site() *edge.Site       { return &o.q.Site }
 func (h *Handler) Explain(q Question) Explanation {
 	now := time.Now()
 	req := q.request(now)
-	c := &call{h: h, snap: h.snap.Load(), conn: onlooker{q: &q, req: req}, req: req, now: now}
+	c := &call{h: h, snap: h.snap.Load(), conn: onlooker{q: &q, req: req}, req: req, now: now, tables: &h.tables}
 	w, status, why := c.chart()
 	x := Explanation{Live: true, Time: now, Method: cmp.Or(q.Method, "GET"), URL: q.URL}
 	if q.Client.IsValid() {
@@ -130,6 +130,8 @@ func (h *Handler) Explain(q Question) Explanation {
 		x.forwarded(ForecastBypass, cache.Upgrade)
 	case uncached:
 		x.forwarded(ForecastBypass, cache.RouteOff)
+	case observed:
+		c.explainObserved(&x)
 	case cacheable:
 		c.explainCache(&x)
 	}
@@ -204,7 +206,7 @@ func (c *call) explainFill(x *Explanation, d cache.Decision) {
 		x.note("another request's fill is under way: this one waits for it")
 		return
 	}
-	if c.h.fleet != nil {
+	if c.h.fleet != nil && c.route.Cache == CacheOn {
 		c.explainFleet(x)
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func (r *Route) explain() *ExplainedRoute {
-	return &ExplainedRoute{Name: r.name, Upstream: r.pool, Cache: r.Cache}
+	return &ExplainedRoute{Name: r.name, Upstream: r.pool, Cache: r.Cache == CacheOn, Observe: r.Cache == CacheObserve}
 }
 
 // explainKey says what the key is made of. After decide it has the variant.
@@ -43,12 +43,12 @@ func readKey(r *Route, key []byte) []ExplainedPart {
 // explainStored says what is stored for the request, usable or not; nil for
 // nothing. decide comes before it.
 func (c *call) explainStored() *ExplainedObject {
-	e, ok := c.h.store.Get(view(c.key.storeName()))
+	e, ok := c.tables.store.Get(view(c.key.storeName()))
 	if !ok || e.variant != view(c.key.variant()) {
 		return nil
 	}
 	x := explainObject(&e.Meta, e.object(), c.now)
-	x.Tier, x.Bytes, x.Failing = "memory", int64(len(e.Body)), e.failing.Load()
+	x.Tier, x.Bytes, x.Failing = "memory", e.size(), e.failing.Load()
 	for _, coding := range e.codings {
 		x.Codings = append(x.Codings, coding.String())
 	}

@@ -33,7 +33,10 @@ func (x *Explanation) Text() string {
 	flush(w)
 	if x.Route != nil {
 		cached := "caches"
-		if !x.Route.Cache {
+		switch {
+		case x.Route.Observe:
+			cached = "observes"
+		case !x.Route.Cache:
 			cached = "does not cache"
 		}
 		fmt.Fprintf(&b, "\nroute %s to upstream %s, %s\n", x.Route.Name, x.Route.Upstream, cached)

@@ -74,6 +74,8 @@ type ExplainedRoute struct {
 	Name     string `json:"name"` // host and path prefix
 	Upstream string `json:"upstream"`
 	Cache    bool   `json:"cache"`
+	// Observe: it only counts what a cache would have done.
+	Observe bool `json:"observe,omitempty"`
 }
 
 // ExplainedPart is one part of a key or a variant.

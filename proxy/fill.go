@@ -71,6 +71,7 @@ func (w *whole) end(body []byte) {
 type job struct {
 	h      *Handler
 	snap   *snapshot
+	tables *tables // where what comes of it is kept
 	route  *Route
 	target target // owned
 	key    keys   // owned
@@ -93,11 +94,7 @@ type job struct {
 
 // newJob copies from the call what outlives it.
 func (c *call) newJob(found *entry) *job {
-	j := &job{h: c.h, snap: c.snap, route: c.route, born: c.h.struck.Now(), found: found, ranged: c.rq.HasRange(), key: c.key.clone()}
-	j.flight = c.key.flight(c.h.struck.last(&c.key, nil).Latest(), c.fields.Has("Authorization"))
-	j.fields = c.fields.Clone(0)
-	j.rq = cache.NewRequest(&c.route.Policy, string([]byte(c.method)), j.fields)
-	j.target = c.target.clone()
+	j := c.newErrand(found)
 	asked := cache.StripConditions(c.forward[:0:0], c.fields)
 	if c.route.Compression != nil {
 		asked = askIdentity(asked)
@@ -110,6 +107,16 @@ func (c *call) newJob(found *entry) *job {
 		Hash: c.key.hash, Key: c.route.PlaceBy.of(j.target, j.fields, c.client()), Alone: c.h.fleet != nil,
 	}
 	c.ctx.Response.Header.CopyTo(&j.blank)
+	return j
+}
+
+// newErrand is newJob for one that asks nobody.
+func (c *call) newErrand(found *entry) *job {
+	j := &job{h: c.h, snap: c.snap, tables: c.tables, route: c.route, born: c.h.struck.Now(), found: found, ranged: c.rq.HasRange(), key: c.key.clone()}
+	j.flight = c.key.flight(c.h.struck.last(&c.key, nil).Latest(), c.fields.Has("Authorization"))
+	j.fields = c.fields.Clone(0)
+	j.rq = cache.NewRequest(&c.route.Policy, string([]byte(c.method)), j.fields)
+	j.target = c.target.clone()
 	return j
 }
 
@@ -253,7 +260,7 @@ func (j *job) confirm(ctx context.Context, w *singleflight.Writer[*head], resp *
 	fresh, why := cache.Freshen(&j.route.Policy, j.found.Object, j.rq, resp.Fields, requested, received)
 	if why != cache.None {
 		j.h.countUnstored(why, cache.None)
-		j.h.store.Delete(j.found.Key)
+		j.tables.store.Delete(j.found.Key)
 	}
 	if fresh == nil {
 		return false, nil
@@ -305,7 +312,7 @@ func (j *job) entry(o *cache.Object, from *entry) (*entry, error) {
 	o.Withheld = nil
 	e := &entry{Object: o, tags: tagsOf(j.target, &o.Meta)}
 	if from != nil {
-		e.variant = from.variant
+		e.variant, e.unkept = from.variant, from.unkept
 		o.Fields = j.route.Compression.announce(o.Meta)
 	} else {
 		e.variant = string(j.key.variant())
@@ -332,23 +339,33 @@ func (j *job) put(e, from *entry) {
 	if j.found != nil {
 		e.heat.Store(j.found.heat.Load()) // what takes its place is used as much
 	}
-	switch {
-	case e.Epoch < j.h.struck.last(&j.key, e.tags).Nothing:
-		j.h.countUnstored(cache.Invalidated, cache.None)
-	case j.h.isOvertaken(e, from), !j.h.store.Put(e, e.KeepFor(time.Now())):
-		j.h.countUnstored(cache.NotAdmitted, cache.None)
-	default:
-		j.h.counts[0].stored.Add(1)
-		if len(e.Vary) > 0 {
-			j.h.admitVariant(&j.key, e)
-		}
+	why := j.shelve(e, from)
+	if why != cache.None {
+		j.h.countUnstored(why, cache.None)
+		return
 	}
+	j.h.counts[0].stored.Add(1)
+	if len(e.Vary) > 0 && j.tables.admitVariant(&j.key, e, j.snap.MaxVariants) {
+		j.h.counts[0].variantsDropped.Add(1)
+	}
+}
+
+// shelve is put without its counts, and before the variant is admitted. It says
+// why nothing was stored.
+func (j *job) shelve(e, from *entry) cache.Reason {
+	switch {
+	case e.Epoch < j.tables.struck.last(&j.key, e.tags).Nothing:
+		return cache.Invalidated
+	case j.tables.isOvertaken(e, from), !j.tables.store.Put(e, e.KeepFor(time.Now())):
+		return cache.NotAdmitted
+	}
+	return cache.None
 }
 
 // isOvertaken reports whether another fill has stored a later response than e
 // meanwhile, or another one than that which e confirms.
-func (h *Handler) isOvertaken(e, from *entry) bool {
-	now, ok := h.store.Get(e.Key)
+func (t *tables) isOvertaken(e, from *entry) bool {
+	now, ok := t.store.Get(e.Key)
 	if !ok || now == from {
 		return false
 	}

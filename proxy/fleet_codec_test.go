@@ -17,7 +17,7 @@ import (
 func fleetJob(t *testing.T, h *Handler, fields ...wire.Field) *job {
 	t.Helper()
 	r := h.snap.Load().routes[0]
-	j := &job{h: h, route: r, target: target{scheme: "http", authority: "x", path: "/", raw: "/"}, fields: fields, born: h.struck.Now()}
+	j := &job{h: h, snap: h.snap.Load(), tables: &h.tables, route: r, target: target{scheme: "http", authority: "x", path: "/", raw: "/"}, fields: fields, born: h.struck.Now()}
 	j.rq = cache.NewRequest(&r.Policy, "GET", j.fields)
 	j.key.build(r, j.target, j.fields)
 	j.blank = *serverHeader(t)

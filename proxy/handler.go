@@ -78,10 +78,8 @@ type Options struct {
 
 // Handler answers requests. Its methods may be called concurrently.
 type Handler struct {
-	snap    atomic.Pointer[snapshot]
-	store   *memory.Store[*entry]
-	index   *memory.Index
-	struck  *struck
+	snap atomic.Pointer[snapshot]
+	tables
 	flights *singleflight.Group[*head]
 	tunnels *tunnels
 	fleet   *fleet // nil for an instance by itself
@@ -98,6 +96,7 @@ type Handler struct {
 
 	encoders chan *encoder // those that are free
 
+	shadow   shadow
 	purges   purgeCounters
 	hot      *hotKeys
 	failed   failures
@@ -120,9 +119,8 @@ func New(o Options) (*Handler, error) {
 		return nil, fmt.Errorf("memory tier: %w", err)
 	}
 	h := &Handler{
-		log: o.Log, store: store,
-		index:  memory.NewIndex(o.IndexEntries),
-		struck: &struck{Epochs: memory.NewEpochs(o.IndexEntries / 8)},
+		log:    o.Log,
+		tables: tables{store, memory.NewIndex(o.IndexEntries), &struck{Epochs: memory.NewEpochs(o.IndexEntries / 8)}},
 
 		journal: o.Journal,
 
@@ -130,7 +128,7 @@ func New(o Options) (*Handler, error) {
 		encoders: newEncoders(),
 		hot:      newHotKeys(time.Now()),
 	}
-	h.snap.Store(newSnapshot(o, nil, &h.tally))
+	h.snap.Store(h.newSnapshot(o, nil))
 	flights := h.flightOptions(o)
 	h.flights = singleflight.New(flights)
 	if o.Shared != nil {
@@ -201,6 +199,7 @@ func (h *Handler) Close(ctx context.Context) error {
 	h.tunnels.close(ctx)
 	err := errors.Join(h.flights.Close(ctx), h.fleet.close(ctx))
 	h.store.Close()
+	h.shadow.close()
 	return err
 }
 
@@ -214,6 +213,8 @@ type View struct {
 	Purges   [PurgeKinds]PurgeStats
 	Loaded   SnapshotLoaded
 	Fleet    *redis.Stats // nil for an instance by itself
+	// Observed is nil while no route ever observed.
+	Observed *Observed
 	// AccessLog is nil without one.
 	AccessLog *accesslog.Stats
 }
@@ -222,7 +223,7 @@ type View struct {
 func (h *Handler) View() View {
 	v := View{
 		Requests: h.requestStats(), Flights: h.flights.Stats(), Memory: h.store.Stats(), Index: h.index.Stats(),
-		Tunnels: h.tunnels.stats(), Purges: h.purges.stats(), Loaded: h.loaded.stats(),
+		Tunnels: h.tunnels.stats(), Purges: h.purges.stats(), Loaded: h.loaded.stats(), Observed: h.shadow.stats(),
 	}
 	if h.fleet != nil {
 		st := h.fleet.engine.Stats()

@@ -64,7 +64,7 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 		key = append(key, part)
 	}
 	o := Options{
-		Routes: []Route{{PathPrefix: "/", Upstream: pool, Cache: true, Key: key}},
+		Routes: []Route{{PathPrefix: "/", Upstream: pool, Cache: CacheOn, Key: key}},
 		Memory: 64 << 20, MaxObject: 8 << 20, IndexEntries: 1 << 10,
 		WaitTimeout: time.Minute, LeadTimeout: time.Minute, MaxWaiters: 1000, MaxFills: 100, MaxVariants: 64, MaxRequests: 1 << 20,
 		UncacheableTTL: time.Minute, FillTimeout: time.Minute,

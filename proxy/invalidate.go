@@ -20,8 +20,8 @@ const invalidateTimeout = time.Second
 // answer name (RFC 9875).
 func (c *call) invalidate(resp *upstream.Response) {
 	places := []uint64{c.key.resource}
-	if c.found != nil {
-		places = append(places, c.found.tags[:len(c.found.Groups)]...)
+	if found := c.known(); found != nil {
+		places = append(places, found.tags[:len(found.Groups)]...)
 	}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if t, ok := c.target.resolve(resp.Fields.Get(name)); ok {

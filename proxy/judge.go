@@ -10,8 +10,14 @@ import (
 	"ringfence/singleflight"
 )
 
-// judge assesses a response at its head.
+// judge assesses a response at its head, and makes that of the answers.
 func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*head, error) {
+	hd := j.assess(resp, requested, received)
+	return hd, j.makeHead(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))
+}
+
+// assess finds out what may be done with a response.
+func (j *job) assess(resp *upstream.Response, requested, received time.Time) *head {
 	hd := &head{length: resp.Length, whole: &whole{ended: make(chan struct{})}, server: j.server, attempts: j.attempts}
 	hd.meta, hd.reason = cache.Assess(&j.route.Policy, j.rq, resp.Status, resp.Fields, requested, received)
 	hd.withheld = hd.meta.Withheld
@@ -33,7 +39,7 @@ func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*he
 	hd.born, hd.tags = j.born, tagsOf(j.target, &hd.meta)
 	hd.meta.Fields = j.route.Compression.announce(hd.meta)
 	hd.variant = string(cache.AppendVariant(nil, hd.meta.Vary, j.fields))
-	return hd, j.makeHead(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))
+	return hd
 }
 
 // variesByIdentity reports whether a response depends on a field that the proxy
@@ -61,9 +67,9 @@ func frame(length int64) int64 {
 func (j *job) remember(hd *head) {
 	switch {
 	case hd.reason == cache.None:
-		j.h.rememberVary(&j.key, hd.meta.Vary)
+		j.tables.rememberVary(&j.key, hd.meta.Vary)
 	case hd.reason == cache.RangeTooLarge:
-		j.h.mark(j.key.bytes, large, hd.reason)
+		j.tables.mark(j.key.bytes, large, hd.reason, j.h.snap.Load().UncacheableTTL)
 	case hd.reason == cache.RequestNoStore || !speaksOfResource(hd.meta.Status):
 	default:
 		j.markUncacheable(hd.reason)
@@ -74,9 +80,9 @@ func (j *job) remember(hd *head) {
 // None: another instance says so.
 func (j *job) markUncacheable(why cache.Reason) {
 	if hasCredentials(j.fields) {
-		j.h.mark(j.key.bytes, personal, why)
+		j.tables.mark(j.key.bytes, personal, why, j.h.snap.Load().UncacheableTTL)
 	} else {
-		j.h.mark(j.key.bytes, unshared, why)
+		j.tables.mark(j.key.bytes, unshared, why, j.h.snap.Load().UncacheableTTL)
 	}
 }
 
@@ -84,7 +90,7 @@ func (j *job) markUncacheable(why cache.Reason) {
 // come that cannot take its place, unless that one is about who asked.
 func (j *job) dropReplaced(hd *head) {
 	if j.found != nil && hd.reason != cache.None && speaksOfResource(hd.meta.Status) && !hasCredentials(j.fields) {
-		j.h.store.Delete(j.found.Key)
+		j.tables.store.Delete(j.found.Key)
 	}
 }
 

@@ -89,22 +89,30 @@ func classOf(authorized bool) byte {
 	return 'p'
 }
 
+// tables are where a cache is: objects, what is known of keys beside them, and
+// what has struck both.
+type tables struct {
+	store  *memory.Store[*entry]
+	index  *memory.Index
+	struck *struck
+}
+
 // find looks for what answers a request: the Vary record of its key, which is
 // the only record under a key's own name, then the object of its variant. Where
 // there is none it says why. k keeps the variant.
-func (h *Handler) find(k *keys, fields wire.Fields, now time.Time) (*entry, cache.Reason) {
+func (t *tables) find(k *keys, fields wire.Fields, now time.Time) (*entry, cache.Reason) {
 	why := cache.Miss
 	k.bytes = k.bytes[:k.primary]
-	if rec, ok := h.index.Lookup(k.hash, view(k.bytes), now); ok {
+	if rec, ok := t.index.Lookup(k.hash, view(k.bytes), now); ok {
 		k.bytes = cache.AppendVariant(k.bytes, rec.Vary, fields)
 		why = cache.VaryMiss
 	}
-	e, ok := h.store.Get(view(k.storeName()))
+	e, ok := t.store.Get(view(k.storeName()))
 	if !ok || e.variant != view(k.variant()) {
 		return nil, why
 	}
-	if settled := h.struck.Settled(); settled != e.checked.Load() {
-		last := h.struck.last(k, e.tags)
+	if settled := t.struck.Settled(); settled != e.checked.Load() {
+		last := t.struck.last(k, e.tags)
 		if e.Epoch < last.Nothing {
 			return nil, cache.Invalidated
 		}
@@ -126,14 +134,14 @@ func (h *Handler) isOutdated(hd *head, came uint64) bool {
 
 // rememberVary notes by which fields a key's variants are told apart, or that
 // they no longer are.
-func (h *Handler) rememberVary(k *keys, vary []string) {
+func (t *tables) rememberVary(k *keys, vary []string) {
 	now, primary := time.Now(), string(k.bytes[:k.primary])
 	// Most often it says nothing new, which costs no lock.
-	if rec, _ := h.index.Lookup(k.hash, primary, now); slices.Equal(rec.Vary, vary) {
+	if rec, _ := t.index.Lookup(k.hash, primary, now); slices.Equal(rec.Vary, vary) {
 		return
 	}
 	vary = cloneNames(vary)
-	h.index.Update(k.hash, primary, now, func(r memory.Record, _ bool) (memory.Record, bool) {
+	t.index.Update(k.hash, primary, now, func(r memory.Record, _ bool) (memory.Record, bool) {
 		return memory.Record{Vary: vary, Variants: r.Variants}, len(vary) > 0
 	})
 }
@@ -149,23 +157,22 @@ func cloneNames(names []string) []string {
 }
 
 // admitVariant counts a stored variant among those of its key, and drops the
-// oldest where there are too many.
-func (h *Handler) admitVariant(k *keys, e *entry) {
+// oldest where there are more than most. It reports whether it did.
+func (t *tables) admitVariant(k *keys, e *entry, most int) (full bool) {
 	primary := k.bytes[:k.primary]
 	hash := xxhash.Sum64String(e.variant)
 	var dropped uint64
-	full := false
-	h.index.Update(k.hash, string(primary), time.Now(), func(r memory.Record, _ bool) (memory.Record, bool) {
+	t.index.Update(k.hash, string(primary), time.Now(), func(r memory.Record, _ bool) (memory.Record, bool) {
 		if !slices.Equal(r.Vary, e.Vary) {
 			r.Vary = cloneNames(e.Vary)
 		}
-		r.Variants, dropped, full = memory.AddVariant(r.Variants, hash, h.snap.Load().MaxVariants)
+		r.Variants, dropped, full = memory.AddVariant(r.Variants, hash, most)
 		return r, true
 	})
 	if full {
-		h.store.Delete(string(appendVariantName(nil, primary, dropped)))
-		h.counts[0].variantsDropped.Add(1)
+		t.store.Delete(string(appendVariantName(nil, primary, dropped)))
 	}
+	return full
 }
 
 // mark is something that is known of a key's variant for a while, under a name
@@ -187,16 +194,16 @@ func appendMark(dst, key []byte, m mark) []byte {
 	return append(append(dst, key...), 0, byte(m))
 }
 
-// mark writes a mark down. why is what [call.marked] says of it.
-func (h *Handler) mark(key []byte, m mark, why cache.Reason) {
+// mark writes a mark down, for so long. why is what [call.marked] says of it.
+func (t *tables) mark(key []byte, m mark, why cache.Reason, ttl time.Duration) {
 	name, now := appendMark(nil, key, m), time.Now()
-	h.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(h.snap.Load().UncacheableTTL), Why: uint8(why)}, now)
+	t.index.Put(xxhash.Sum64(name), view(name), memory.Record{Until: now.Add(ttl), Why: uint8(why)}, now)
 }
 
 // marked returns what the key's variant is marked with: until when, and why.
 func (c *call) marked(m mark) (memory.Record, bool) {
 	c.text = appendMark(c.text[:0], c.key.bytes, m)
-	return c.h.index.Lookup(xxhash.Sum64(c.text), view(c.text), c.now)
+	return c.tables.index.Lookup(xxhash.Sum64(c.text), view(c.text), c.now)
 }
 
 func (c *call) isMarked(m mark) bool {

@@ -78,9 +78,9 @@ func TestVerdicts(t *testing.T) {
 		if got := verdict(hd, tt.fields); got != tt.want {
 			t.Errorf("%v, %d: verdict %v, want %v", tt.reason, tt.status, got, tt.want)
 		}
-		j := &job{h: h, fields: tt.fields, key: keys{bytes: []byte("k"), primary: 1}}
+		j := &job{h: h, tables: &h.tables, fields: tt.fields, key: keys{bytes: []byte("k"), primary: 1}}
 		j.remember(hd)
-		c := &call{h: h, key: j.key, fields: tt.fields}
+		c := &call{h: h, tables: &h.tables, key: j.key, fields: tt.fields}
 		if got := c.isUncacheable(); got != tt.marks {
 			t.Errorf("%v, %d: marked is %v", tt.reason, tt.status, got)
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strconv"
 	"time"
 
 	"ringfence/proxy/cache"
@@ -31,6 +32,7 @@ func (c *call) pass(why cache.Reason) {
 	resp, err := c.h.do(c.conn.Context(), c.route.Upstream, req, c.snap.RequestID)
 	early.end()
 	c.record.asked(requested, resp, err)
+	c.watch.answered(c, resp, requested, err)
 	switch {
 	case err != nil && c.isGone():
 		c.sayNothing(why)
@@ -44,6 +46,7 @@ func (c *call) pass(why cache.Reason) {
 		c.handOver(server, resp.Fields)
 		return
 	}
+	c.src = c.watch.body(c.src, resp.Length)
 	if c.servesOnError(c.found) && c.fails(resp, requested) {
 		c.release()
 		c.deliverStale(c.found, cache.Status{Forward: why, ForwardStatus: resp.Status})
@@ -52,12 +55,12 @@ func (c *call) pass(why cache.Reason) {
 	if cache.Invalidates(c.method, resp.Status) {
 		c.invalidate(resp)
 	}
-	if c.found != nil && c.ctx.IsHead() {
-		c.updateByHead(resp, requested)
+	if found := c.known(); found != nil && c.ctx.IsHead() {
+		c.updateByHead(found, resp, requested)
 	}
 	err = c.passHead(resp)
 	if err == nil && resp.Length != 0 {
-		err = c.putStream(resp.Body, frame(resp.Length), resp.Arrived())
+		err = c.putStream(c.src, frame(resp.Length), resp.Arrived())
 	}
 	if err != nil {
 		c.fail(err, why)
@@ -100,20 +103,29 @@ func (c *call) passHead(resp *upstream.Response) error {
 // updateByHead lets the answer to a HEAD freshen the stored response to a GET,
 // or show that it no longer stands (RFC 9111, section 4.3.5), unless it is about
 // who asked, or in a coding that no fill asks for.
-func (c *call) updateByHead(resp *upstream.Response, requested time.Time) {
+func (c *call) updateByHead(found *entry, resp *upstream.Response, requested time.Time) {
 	if c.route.Compression != nil && resp.Fields.Has("Content-Encoding") {
 		return
 	}
-	o, verdict := cache.UpdateByHead(&c.route.Policy, c.found.Object, c.rq, resp.Status, resp.Fields, requested, c.now)
+	fields := resp.Fields
+	if c.watch != nil && fields.Get("Content-Length") == strconv.FormatInt(found.unkept, 10) {
+		fields = without(fields, "Content-Length") // there is no body to compare it with
+	}
+	o, verdict := cache.UpdateByHead(&c.route.Policy, found.Object, c.rq, resp.Status, fields, requested, c.now)
 	switch verdict {
 	case cache.HeadInvalidates:
 		if !hasCredentials(c.fields) {
-			c.h.store.Delete(c.found.Key)
+			c.tables.store.Delete(found.Key)
 		}
 	case cache.HeadFreshens:
-		j := c.newJob(c.found)
-		if e, err := j.entry(o, c.found); err == nil { // fasthttp took its head before
-			j.put(e, c.found)
+		j := c.newJob(found)
+		e, err := j.entry(o, found)
+		switch {
+		case err != nil: // fasthttp took its head before
+		case c.watch != nil:
+			c.watch.counts.countStored(j.shelve(e, found))
+		default:
+			j.put(e, found)
 		}
 	}
 }

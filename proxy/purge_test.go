@@ -327,7 +327,7 @@ func TestTagsAreNotForClients(t *testing.T) {
 		change          func(*Route)
 	}{
 		{"GET", "no-store", nil}, {"GET", "private", nil}, {"POST", "max-age=60", nil}, {"HEAD", "max-age=60", nil},
-		{"GET", "max-age=60", func(r *Route) { r.Cache = false }},
+		{"GET", "max-age=60", func(r *Route) { r.Cache = CacheOff }},
 		{"GET", "max-age=60", func(r *Route) {
 			r.Compression = &Compression{Codings: []cache.Coding{cache.Gzip}, Types: []string{"text/*"}}
 		}},

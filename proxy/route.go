@@ -28,7 +28,7 @@ type Route struct {
 	// 7.8), as they are written to the upstream and to the client.
 	Upgrade []string
 	// Cache says whether answers may be stored, reused and shared.
-	Cache bool
+	Cache Caching
 	// Key lists what tells two requests to one upstream apart; the path is among it.
 	Key []KeyPart
 	// Query rewrites the query for the key and the upstream alike; nil: it stays
@@ -54,7 +54,8 @@ type Route struct {
 	ofTarget int    // and before those of fields
 	purgers  trust
 	failures *failureLog
-	counts   *routeCounts // of the handler's tally
+	counts   *routeCounts    // of the handler's tally
+	observed *observedCounts // nil unless the route observes
 	// name and pool are what the access log calls the route and its upstream.
 	name, pool string
 }

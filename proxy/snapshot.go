@@ -14,7 +14,7 @@ type snapshot struct {
 
 // newSnapshot prepares the options. Routes that were there before, nil for none,
 // go on with what they have logged and counted.
-func newSnapshot(o Options, before routes, t *tally) *snapshot {
+func (h *Handler) newSnapshot(o Options, before routes) *snapshot {
 	s := &snapshot{Options: o, routes: newRoutes(o.Routes), trusted: newTrust(o.TrustedProxies)}
 	logs := make(map[string]*failureLog, len(before))
 	for _, r := range before {
@@ -22,7 +22,8 @@ func newSnapshot(o Options, before routes, t *tally) *snapshot {
 	}
 	for _, r := range s.routes {
 		r.prepare()
-		r.counts = t.of(r.name)
+		r.counts = h.tally.of(r.name)
+		h.observe(r, o)
 		if log := logs[r.name]; log != nil {
 			r.failures = log
 		}
@@ -39,7 +40,7 @@ func newSnapshot(o Options, before routes, t *tally) *snapshot {
 func (h *Handler) Reload(o Options) {
 	was := h.snap.Load()
 	o.Memory, o.IndexEntries, o.Shared, o.Log = was.Memory, was.IndexEntries, was.Shared, was.Log
-	h.snap.Store(newSnapshot(o, was.routes, &h.tally))
+	h.snap.Store(h.newSnapshot(o, was.routes))
 	flights := h.flightOptions(o)
 	h.flights.Reconfigure(flights)
 	if h.fleet != nil {

@@ -35,9 +35,9 @@ func TestReload(t *testing.T) {
 	s.reached(2)
 	s.reload(func(o *Options) {
 		o.RequestID, o.MaxObject = "X-Other-Id", 1
-		o.Routes[0].Cache = false
+		o.Routes[0].Cache = CacheOff
 		second := o.Routes[0]
-		second.PathPrefix, second.Cache = "/hit", true
+		second.PathPrefix, second.Cache = "/hit", CacheOn
 		o.Routes = append(o.Routes, second)
 	})
 	if r := s.get("/hit"); !r.says("hit") {
@@ -51,7 +51,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("by the old ones: %s", r)
 	}
 	s.stored(2)
-	s.reload(func(o *Options) { o.Routes[0].Cache, o.RequestID = true, "" })
+	s.reload(func(o *Options) { o.Routes[0].Cache, o.RequestID = CacheOn, "" })
 	if r := s.get("/slow"); !r.says("hit") {
 		t.Errorf("stored by a fill that a reload has overtaken: %s", r)
 	}

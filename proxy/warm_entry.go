@@ -190,13 +190,13 @@ func readName(name, variant string) (n named, ok bool) {
 // the host is not in the key there may be several, which share what is stored.
 func (rs routes) routeOf(n *named) *Route {
 	if n.host != "" {
-		if r := rs.match(n.host, n.pathText()); r != nil && r.Cache && string(r.scope) == n.scope {
+		if r := rs.match(n.host, n.pathText()); r != nil && r.Cache == CacheOn && string(r.scope) == n.scope {
 			return r
 		}
 		return nil
 	}
 	for _, r := range rs {
-		if r.Cache && string(r.scope) == n.scope && matchPath(r.PathPrefix, n.pathText()) {
+		if r.Cache == CacheOn && string(r.scope) == n.scope && matchPath(r.PathPrefix, n.pathText()) {
 			return r
 		}
 	}

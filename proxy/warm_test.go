@@ -274,7 +274,7 @@ func TestSnapshotSkips(t *testing.T) {
 		"no such path":             {func(o *Options) { o.Routes[0].PathPrefix = "/a" }, nil, map[Skip]uint64{SkipUnrouted: 2}},
 		"no such host":             {func(o *Options) { o.Routes[0].Host = "y" }, nil, map[Skip]uint64{SkipUnrouted: 3}},
 		"another key":              {func(o *Options) { o.Routes[0].Key = o.Routes[0].Key[1:] }, nil, map[Skip]uint64{SkipUnrouted: 3}},
-		"no cache":                 {func(o *Options) { o.Routes[0].Cache = false }, nil, map[Skip]uint64{SkipUnrouted: 3}},
+		"no cache":                 {func(o *Options) { o.Routes[0].Cache = CacheOff }, nil, map[Skip]uint64{SkipUnrouted: 3}},
 		"another rule for cookies": {func(o *Options) { o.Routes[0].Policy.SetCookie = cache.SetCookieBypass }, nil, map[Skip]uint64{SkipPolicy: 1}},
 		"a smaller bound":          {func(o *Options) { o.MaxObject = 999 }, nil, map[Skip]uint64{SkipPolicy: 1}},
 		"fewer variants":           {func(o *Options) { o.MaxVariants = 1 }, nil, map[Skip]uint64{SkipNewer: 1}},

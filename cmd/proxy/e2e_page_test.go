@@ -58,7 +58,7 @@ func shop(t *testing.T) *process {
 			return a
 		}))
 	}
-	p := startProxy(t, s)
+	p := runFile(t, strings.Replace(s.yaml(), "routes:\n", "routes:\n  - {upstream: app, path_prefix: /trial, cache: observe}\n", 1))
 	ctx, stop := context.WithCancel(context.Background())
 	var load sync.WaitGroup
 	for worker := range 4 {
@@ -76,6 +76,8 @@ func (p *process) browse(ctx context.Context, worker int) {
 		switch {
 		case i%50 == 7:
 			path = "/report" // all four do so at about the same time
+		case i%8 == 3:
+			path = fmt.Sprintf("/trial/%d", i%24)
 		case i%5 == 0:
 			path = fmt.Sprintf("/archive/%d-%d", worker, i)
 		case i%97 == 8 && worker == 0:
@@ -110,6 +112,7 @@ func operatePage(t *testing.T, browser context.Context) {
 	b.until("a line of what there was", "document.querySelector('#requests .trace').getAttribute('d').split('L').length > 2")
 	b.until("collapsed requests", figure("collapsed")+" > 0")
 	b.until("each server gets some", "[...document.querySelectorAll('tr[data-server] .rate')].filter(e => parseFloat(e.textContent) > 0).length >= 3")
+	b.until("what the route that observes would come to", "/^\\S*\\/trial\\s+\\d+\\s+[1-9][\\d.]* %\\s+[1-9][\\d.]* %\\s+none$/.test(document.querySelector('#observed tbody tr')?.innerText)")
 	b.until("hottest keys", "document.querySelectorAll('#hot tbody tr').length > 5")
 	b.until("errors", "document.querySelector('#failures tbody')?.innerText.includes('/broken/cart')")
 	b.until("a ring of four shares and their loads", "document.querySelectorAll('.ring .member:not(.ghost) .share').length === 4")

@@ -51,11 +51,7 @@ func newRun() *cobra.Command {
 func runConfig(file, listen, admin string, servers []string) (doc config.Document, err error) {
 	switch {
 	case file != "":
-		text, err := config.ReadFile(file)
-		if err != nil {
-			return doc, err
-		}
-		return config.ParseDocument(file, text)
+		return config.LoadDocument(file)
 	case len(servers) == 0:
 		return doc, errors.New("run: want --config FILE, or --upstream ADDRESS for each server")
 	}
@@ -87,6 +83,7 @@ func serve(ctx context.Context, doc config.Document, log *slog.Logger, level *sl
 	if err != nil {
 		return err
 	}
+	srv.Warn(doc)
 	if doc.File != "" {
 		srv.Follow(doc, level)
 	}

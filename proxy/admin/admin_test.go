@@ -46,6 +46,11 @@ func busy() State {
 			Purges:    [proxy.PurgeKinds]proxy.PurgeStats{proxy.PurgeTag: {Hard: 5, Soft: 6}},
 			Loaded:    proxy.SnapshotLoaded{Entries: 31, Bytes: 32},
 			AccessLog: &accesslog.Stats{Lines: 21, Dropped: 22},
+			Observed: &proxy.Observed{Memory: memory.Stats{Bytes: 30, MaxBytes: 40, Entries: 3, Evicted: 2}, Routes: map[string]proxy.ObservedRoute{
+				"*/quiet": {},
+				"*/watched": {Outcomes: proxy.ByOutcome{proxy.Hit: 5, proxy.Stale: 1, proxy.Collapsed: 3, proxy.Missed: 2, proxy.Passed: 1}, Stored: 2,
+					Forwarded: map[cache.Reason]uint64{cache.Miss: 5}, Unstored: map[cache.Reason]uint64{cache.SetCookie: 1}},
+			}},
 			Fleet: &redis.Stats{Leading: 2, Following: 3, Taken: 4, Lost: 5, Fallbacks: 6, HeldElsewhere: 7,
 				Nodes: []redis.NodeStats{{Address: "127.0.0.1:6379", Up: true}, {Address: "r:2", Cause: errors.New("gone")}}},
 		},
@@ -220,6 +225,10 @@ func TestStatus(t *testing.T) {
 	"tunnels": {"open": 2, "total": 8, "refused": 4, "ended": {"closed": 3, "broken": 2, "idle": 1, "drained": 0},
 		"bytes_from_clients": 100, "bytes_from_servers": 200},
 	"access_log": {"lines": 21, "dropped": 22},
+	"observed": {"bytes": 30, "max_bytes": 40, "entries": 3, "evicted": 2, "routes": {
+		"*/quiet": {"outcomes": {}, "hit_ratio": null, "offload_ratio": null, "forwarded": {}, "unstored": {}, "stored": 0},
+		"*/watched": {"outcomes": {"hit": 5, "stale": 1, "collapsed": 3, "miss": 2, "pass": 1}, "hit_ratio": 0.5, "offload_ratio": 0.75,
+			"forwarded": {"uri-miss": 5}, "unstored": {"set-cookie": 1}, "stored": 2}}},
 	"upstreams": [{"name": "app", "panicking": false, "servers": [
 		{"id": "a", "address": "127.0.0.1:1", "weight": 2, "standing": "live", "reason": "new", "since": "2001-09-09T01:46:40Z",
 			"share": 0.5, "ring": 1, "last_check": "200", "in_flight": 1, "queued": 4, "connections": 2, "idle_connections": 1, "requests": 9,
@@ -271,6 +280,10 @@ func TestMetrics(t *testing.T) {
 		`ringfence_tunnels_refused_total 4`, `ringfence_tunnel_bytes_total{from="server"} 200`,
 		`ringfence_purges_total{kind="tag",mode="hard"} 5`, `ringfence_purges_total{kind="tag",mode="soft"} 6`,
 		`ringfence_purges_total{kind="everything",mode="hard"} 0`,
+		`ringfence_observed_requests_total{outcome="hit",route="*/watched"} 5`, `ringfence_observed_requests_total{outcome="hit",route="*/quiet"} 0`,
+		`ringfence_observed_requests_forwarded_total{reason="uri-miss",route="*/watched"} 5`, `ringfence_observed_fills_stored_total{route="*/watched"} 2`,
+		`ringfence_observed_fills_unstored_total{reason="set-cookie",route="*/watched"} 1`, `ringfence_observed_evicted_total 2`,
+		`ringfence_observed_bytes 30`, `ringfence_observed_limit_bytes 40`, `ringfence_observed_objects 3`,
 		`ringfence_access_log_lines_total 21`, `ringfence_access_log_dropped_total 22`,
 		`ringfence_fleet_leases 2`, `ringfence_fleet_node_up{node="127.0.0.1:6379"} 1`, `ringfence_fill_waiters 3`, `ringfence_index_entries 2`, `ringfence_client_connections_lingering 1`,
 		`ringfence_client_connections_total 50`, `ringfence_client_connections_rejected_total{reason="client"} 3`,

@@ -35,6 +35,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.snapshot(st)
 	m.tunnels(st)
 	m.purges(st)
+	m.observed(st)
 	m.fleet(st)
 	m.accessLog(st)
 	m.upstreams(st)

@@ -24,6 +24,7 @@ type status struct {
 	Snapshot    *snapshotStatus  `json:"snapshot,omitempty"` // nil without one
 	Tunnels     tunnelStatus     `json:"tunnels"`
 	AccessLog   *accessLogStatus `json:"access_log,omitempty"` // nil without one
+	Observed    *observedStatus  `json:"observed,omitempty"`   // nil while no route ever observed
 	Fleet       *fleetStatus     `json:"fleet,omitempty"`      // nil for an instance by itself
 	Upstreams   []upstreamStatus `json:"upstreams"`
 }
@@ -157,6 +158,9 @@ func statusOf(st State) status {
 	}
 	if l := p.AccessLog; l != nil {
 		out.AccessLog = &accessLogStatus{Lines: l.Lines, Dropped: l.Dropped}
+	}
+	if o := p.Observed; o != nil {
+		out.Observed = observedOf(o)
 	}
 	if f := p.Fleet; f != nil {
 		out.Fleet = &fleetStatus{Leases: f.Leading, Following: f.Following, Taken: f.Taken, Lost: f.Lost, Fallbacks: f.Fallbacks, Nodes: []nodeStatus{}}

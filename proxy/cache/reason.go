@@ -41,6 +41,8 @@ const (
 	Method
 	// RouteOff: the route does not cache.
 	RouteOff
+	// Observe: the route does not cache, but counts what would come of it.
+	Observe
 	// Upgrade: the request asks for another protocol, which the route allows
 	// (RFC 9110, section 7.8).
 	Upgrade
@@ -135,6 +137,7 @@ var reasons = [reasonCount]struct{ name, forward string }{
 	Precondition:         {"precondition", "request"},
 	Method:               {"method", "method"},
 	RouteOff:             {"route-off", "bypass"},
+	Observe:              {"observe", "bypass"},
 	Upgrade:              {"upgrade", "bypass"},
 	RangeMiss:            {"range-miss", "uri-miss"},
 	Uncacheable:          {"uncacheable", "miss"},

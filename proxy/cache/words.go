@@ -17,6 +17,7 @@ var words = [reasonCount]string{
 	Precondition:         "If-Match and If-Unmodified-Since are for the origin to evaluate",
 	Method:               "the method is neither GET nor HEAD",
 	RouteOff:             "the route does not cache",
+	Observe:              "the route serves nothing from the cache, and counts what would come of it",
 	Upgrade:              "the request asks for another protocol, which the route allows",
 	RangeMiss:            "a range is asked of a URI of which nothing is stored",
 	Uncacheable:          "an earlier answer could not be shared, which is remembered for a while",

@@ -15,6 +15,15 @@ type Document struct {
 	places map[string]place
 }
 
+// LoadDocument is Load, for who wants more than the configuration.
+func LoadDocument(path string) (Document, error) {
+	text, err := ReadFile(path)
+	if err != nil {
+		return Document{}, err
+	}
+	return ParseDocument(path, text)
+}
+
 // ParseDocument is Parse, for who wants more than the configuration.
 func ParseDocument(name string, data []byte) (Document, error) {
 	root, fault := parseDocument(data, minimal)

@@ -251,7 +251,7 @@ routes:
 		`f:3:15: routes[0].upstream: there is no upstream "ap"; did you mean api?
 f:4:16: routes[1].upstream: there is no upstream "something"; known here: api, app
 f:4:40: routes[1].path_prefix: want a path, got "api"; write /api
-f:5:49: routes[2].cache: want on or off, got "maybe"
+f:5:49: routes[2].cache: want on, off or observe, got "maybe"
 f:6:5: routes[3]: has the same host and path_prefix as the route at line 5; remove one of them, or make them differ
 f:7:12: routes[4].host: want a host without a port, got "example.com:80"; write example.com
 f:8:12: routes[5].host: want a host, got "*"; remove the line to match every host

@@ -55,6 +55,8 @@ func parseAs(t reflect.Type, tag reflect.StructTag, text string) (any, error) {
 		return parseHashBy(text)
 	case reflect.TypeFor[RetryCause]():
 		return parseRetryCause(text)
+	case reflect.TypeFor[Caching]():
+		return parseCaching(text)
 	case reflect.TypeFor[Status]():
 		return parseStatus(text)
 	case reflect.TypeFor[netip.Prefix]():
@@ -100,6 +102,8 @@ func describe(t reflect.Type, tag reflect.StructTag) string {
 		return wordsHashBy
 	case reflect.TypeFor[RetryCause]():
 		return wordsRetryCause
+	case reflect.TypeFor[Caching]():
+		return wordsCaching
 	case reflect.TypeFor[Status]():
 		return wordsStatus
 	case reflect.TypeFor[netip.Prefix]():
@@ -206,6 +210,22 @@ func parseSwitch(text string) (bool, error) {
 	default:
 		return false, fmt.Errorf("want %s, got %q", describe(reflect.TypeFor[bool](), ""), clip(text))
 	}
+}
+
+const wordsCaching = "on, off or observe"
+
+func parseCaching(text string) (Caching, error) {
+	if Caching(text) == CacheObserve {
+		return CacheObserve, nil
+	}
+	on, err := parseSwitch(text)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("want %s, got %q", wordsCaching, clip(text))
+	case on:
+		return CacheOn, nil
+	}
+	return CacheOff, nil
 }
 
 // clip shortens a text for a message.

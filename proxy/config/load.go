@@ -29,11 +29,8 @@ func Default() Config {
 // Load reads and parses the file at path. The error is [Faults] when the text
 // is at fault, and else says why the file could not be read.
 func Load(path string) (Config, error) {
-	data, err := ReadFile(path)
-	if err != nil {
-		return Config{}, err
-	}
-	return Parse(path, data)
+	doc, err := LoadDocument(path)
+	return doc.Config, err
 }
 
 // ReadFile reads the text of a file, for [ParseDocument]: up to the first byte that

@@ -54,7 +54,7 @@ func TestMinimalFile(t *testing.T) {
 	app.HealthCheck.Interval, app.HealthCheck.FastInterval = time.Second, 250*time.Millisecond
 	app.HealthCheck.Timeout = 500 * time.Millisecond
 	want.Upstreams = map[string]Upstream{"app": app}
-	want.Routes = []Route{{PathPrefix: "/", Upstream: "app", Upgrade: []string{"websocket"}, Cache: true,
+	want.Routes = []Route{{PathPrefix: "/", Upstream: "app", Upgrade: []string{"websocket"}, Cache: CacheOn,
 		CacheKey:     []KeyPart{{Kind: PartScheme}, {Kind: PartHost}, {Kind: PartPath}, {Kind: PartQuery}},
 		TagsFrom:     []TagField{TagsCacheTag, TagsSurrogateKey},
 		HeuristicMax: 24 * time.Hour, ServeStaleOnError: time.Hour, EarlyRefresh: true, SetCookie: SetCookieExplicit, RangeFillLimit: 1 << 20}}
@@ -124,9 +124,10 @@ func TestAccepted(t *testing.T) {
 			func(c Config) any { return c.Upstreams["a.b"].Servers }, []Member{{Address: "a_1:1", ID: "1", MaxRequests: 1024}, {Address: "[::1]:1", ID: "[::1]:1", Weight: 256, MaxRequests: 1024}}},
 		{"upstreams: {a: &u {servers: [{address: 'a:1'}]}, b: *u}\nroutes: [{upstream: b}]",
 			func(c Config) any { return c.Upstreams["a"].Servers[0] == c.Upstreams["b"].Servers[0] }, true},
-		{route("cache: off"), func(c Config) any { return c.Routes[0].Cache }, false},
-		{route("cache: false"), func(c Config) any { return c.Routes[0].Cache }, false},
-		{route("cache: 'on'"), func(c Config) any { return c.Routes[0].Cache }, true},
+		{route("cache: off"), func(c Config) any { return c.Routes[0].Cache }, CacheOff},
+		{route("cache: false"), func(c Config) any { return c.Routes[0].Cache }, CacheOff},
+		{route("cache: 'on'"), func(c Config) any { return c.Routes[0].Cache }, CacheOn},
+		{route("cache: observe"), func(c Config) any { return c.Routes[0].Cache }, CacheObserve},
 		{route("host: '*.Example.COM'"), func(c Config) any { return c.Routes[0].Host }, "*.example.com"},
 		{route("host: '[::1]'"), func(c Config) any { return c.Routes[0].Host }, "[::1]"},
 		{route("host: 10.0.0.1"), func(c Config) any { return c.Routes[0].Host }, "10.0.0.1"},

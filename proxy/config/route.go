@@ -22,10 +22,10 @@ type Route struct {
 	// requests pass the cache. Any other wish to switch is not passed on. Default
 	// websocket; in a file [] is none.
 	Upgrade []string `yaml:"upgrade" default:"websocket" format:"protocol"`
-	// Cache says whether answers may be stored and requests collapsed; where it
-	// is off the options from DefaultTTL on wait for it, but for Query, which
-	// shapes what the upstream gets. Default on.
-	Cache bool `yaml:"cache" default:"on"`
+	// Cache says whether answers may be stored and requests collapsed, or what that
+	// would come to is counted; where it is off the options from DefaultTTL on wait
+	// for it, but for Query, which shapes what the upstream gets. Default on.
+	Cache Caching `yaml:"cache" default:"on"`
 	// CacheKey is what tells one resource from another, for the cache and for
 	// the choice of a member alike. It always holds the path, has no part
 	// twice, and is sorted, so that the order in a file has no meaning.
@@ -80,6 +80,18 @@ type Route struct {
 	// Compress says what is compressed when it is stored. Default nothing.
 	Compress Compress `yaml:"compress" optional:"true"`
 }
+
+// Caching is what a route does with the cache.
+type Caching string
+
+// CacheOn stores answers and collapses requests; CacheOff does neither, nor does
+// CacheObserve, which decides and counts what CacheOn would have come to. In a file
+// true and false are CacheOn and CacheOff.
+const (
+	CacheOn      Caching = "on"
+	CacheOff     Caching = "off"
+	CacheObserve Caching = "observe"
+)
 
 // TagField is a field that tags an answer for those who purge it.
 type TagField string

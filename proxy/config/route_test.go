@@ -36,7 +36,7 @@ const fullRoute = `  host: example.com
 
 func TestFullRoute(t *testing.T) {
 	want := Route{
-		Host: "example.com", PathPrefix: "/a", Upstream: "app", Upgrade: []string{"websocket", "x-chat"}, Cache: true, CacheKey: []KeyPart{{Kind: PartPath}, {Kind: PartQuery}},
+		Host: "example.com", PathPrefix: "/a", Upstream: "app", Upgrade: []string{"websocket", "x-chat"}, Cache: CacheOn, CacheKey: []KeyPart{{Kind: PartPath}, {Kind: PartQuery}},
 		ForwardFields: []string{"X-Http-Method-Override", "X-Forwarded-Prefix"}, TagsFrom: []TagField{TagsSurrogateKey},
 		PurgeFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, DefaultTTL: time.Millisecond,
 		NegativeTTL: map[int]time.Duration{404: 10 * time.Second, 301: 8760 * time.Hour, 599: time.Millisecond,
@@ -242,7 +242,7 @@ f:7:24: routes[0].compress.min_size: is more than cache.max_object_size, so noth
 	{"cache:\n  max_object_size: much\n" + routeOf("  range_fill_limit: 9MiB\n  compress: {min_size: 9MiB}\n"),
 		`f:2:20: cache.max_object_size: want a size such as 64KiB, 256MiB or 1GiB, got "much"`},
 	{routeOf("  cache: maybe\n  early_refresh: on\n  default_ttl: x\n"),
-		`f:4:10: routes[0].cache: want on or off, got "maybe"
+		`f:4:10: routes[0].cache: want on, off or observe, got "maybe"
 f:6:16: routes[0].default_ttl: want a duration such as 10s, or off, got "x"`},
 }
 

@@ -79,7 +79,7 @@ func validateCaching(d *decoder, path string, r Route, cache Cache) {
 // validateQuery wants rules that do something, and that leave nothing to tell
 // apart which the key does not: answers would be taken for one another.
 func validateQuery(d *decoder, path string, r Route, inKey bool) {
-	if d.written(path) && d.sound(path) && r.Cache && !inKey {
+	if d.written(path) && d.sound(path) && r.Cache != CacheOff && !inKey {
 		d.faultAt(path, "cache_key has no query, so the parameters that count would not tell answers apart; add query to it or remove this section")
 	}
 	keep, drop := path+".keep", path+".drop"

@@ -211,6 +211,7 @@ func (s *Server) tryReload(ctx context.Context) admin.Reloaded {
 		return admin.Reloaded{Result: admin.ReloadUnchanged, Hash: doc.Hash}
 	}
 	s.apply(ctx, was, c)
+	s.Warn(doc)
 	done := admin.Reloaded{Result: admin.ReloadSuccess, Hash: doc.Hash}
 	for _, c := range changes {
 		done.Changes = append(done.Changes, c.String())

@@ -11,7 +11,7 @@ import (
 func routeOf(r config.Route, cfg config.Config, pools map[string]*upstream.Pool) (proxy.Route, error) {
 	limits := cfg.Cache
 	route := proxy.Route{
-		Host: r.Host, PathPrefix: r.PathPrefix, Upstream: pools[r.Upstream], Upgrade: r.Upgrade, Cache: r.Cache,
+		Host: r.Host, PathPrefix: r.PathPrefix, Upstream: pools[r.Upstream], Upgrade: r.Upgrade, Cache: cachingOf(r.Cache),
 		RangeFill: int64(r.RangeFillLimit), Policy: policyOf(r, limits), Compression: compressionOf(r.Compress),
 		ForwardFields: r.ForwardFields, PurgeFrom: r.PurgeFrom,
 	}
@@ -33,6 +33,17 @@ func routeOf(r config.Route, cfg config.Config, pools map[string]*upstream.Pool)
 		route.Query = &proxy.QueryRules{Keep: q.Keep, Drop: q.Drop, Sort: q.Sort}
 	}
 	return route, nil
+}
+
+func cachingOf(c config.Caching) proxy.Caching {
+	switch c {
+	case config.CacheOn:
+		return proxy.CacheOn
+	case config.CacheObserve:
+		return proxy.CacheObserve
+	case config.CacheOff:
+	}
+	return proxy.CacheOff
 }
 
 func policyOf(r config.Route, limits config.Cache) cache.Policy {

@@ -4,6 +4,7 @@ import { listen, Refused, token } from "./api.js";
 import { $, el, keyed, write } from "./dom.js";
 import { showExplain } from "./explain.js";
 import { showFailures, showHot } from "./lists.js";
+import { showObserved } from "./observed.js";
 import { showPurge } from "./purge.js";
 import { showServers } from "./servers.js";
 import { showTiles } from "./tiles.js";
@@ -20,7 +21,7 @@ const say = (text, isBad = false) => {
 const explain = showExplain($("#explain"), $("#explanation"));
 const purge = showPurge($("#purge"), $("#purged"), $("#confirm"));
 const parts = [
-  showTiles($("#tiles")), showServers($("#servers"), say),
+  showTiles($("#tiles")), showServers($("#servers"), say), showObserved($("#observed"), $("#observed-note")),
   showHot($("#hot"), $("#hot-note"), explain, purge), showFailures($("#failures"), $("#failures-note")),
 ];
 
