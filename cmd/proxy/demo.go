@@ -60,7 +60,7 @@ func demo(ctx context.Context, out io.Writer, listen, admin string) error {
 	cfg.Upstreams["app"] = app
 	cfg.Log.Level = slog.LevelWarn
 	log, _ := newLog(cfg.Log)
-	return serve(ctx, config.Document{Config: cfg}, log, nil, func(listen, admin string) {
+	return serve(ctx, config.Document{Config: cfg}, log, nil, nil, func(listen, admin string) {
 		// Without a reader the demonstration goes on all the same.
 		_, _ = io.WriteString(out, demoText(listen, admin, addresses))
 	})

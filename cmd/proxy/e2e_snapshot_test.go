@@ -149,6 +149,32 @@ func TestSnapshotIsHandedOver(t *testing.T) {
 	}
 }
 
+// A process that takes over goes on with what the one before it had, as soon as
+// that has ended, and without what was purged there to the last.
+func TestSnapshotOutlastsAnUpgrade(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, "one", always(origin.Text("max-age=600", "x")))
+	file := filepath.Join(t.TempDir(), "cache")
+	f := foundListening(t, keeping(file, "off", "", o).yaml())
+	f.awaitLog("there is no snapshot of the memory tier yet")
+	for _, path := range []string{"/a", "/b"} {
+		f.get(path).must(t, 200)
+	}
+	f.settle()
+	if out, code := command(t, "purge", "--admin", f.admin, "http://"+f.addr+"/b"); code != 0 {
+		t.Fatal(out)
+	}
+	asked := o.Record().Total
+	f.upgrade()
+	f.awaitLog(isLoaded)
+	if r := f.get("/a").must(t, 200); !r.is("hit") || o.Record().Total != asked {
+		t.Errorf("not purged: %s", r)
+	}
+	if r := f.get("/b").must(t, 200); r.is("hit") || o.Record().Total != asked+1 {
+		t.Errorf("purged: %s", r)
+	}
+}
+
 // An instance that was away does not bring back what the fleet has purged
 // meanwhile; where it cannot learn of that, it brings nothing back.
 func TestSnapshotInAFleet(t *testing.T) {

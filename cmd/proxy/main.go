@@ -30,7 +30,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetOut(os.Stdout)
-	root.AddCommand(newRun(), newCheck(), newExplain(), newPurge(), newDemo(), newVersion(), newHealth(), newMan())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newPurge(), newUpgrade(), newDemo(), newVersion(), newHealth(), newMan())
 	completable(root)
 	return root
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"ringfence/proxy/config"
+	"ringfence/proxy/handover"
 	"ringfence/proxy/server"
 )
 
@@ -25,7 +26,16 @@ func newRun() *cobra.Command {
 		Example: "  proxy run --config ringfence.yaml\n" +
 			"  proxy run --listen :8080 --upstream 127.0.0.1:9001 --upstream 127.0.0.1:9002",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			inherited, err := handover.Inherit()
+			if err != nil {
+				return err
+			}
+			defer func() {
+				if err != nil {
+					inherited.Fail(err)
+				}
+			}()
 			doc, err := runConfig(file, listen, admin, servers)
 			if err != nil {
 				return err
@@ -33,7 +43,7 @@ func newRun() *cobra.Command {
 			ctx, stop := stopSignals(cmd.Context())
 			defer stop()
 			log, level := newLog(doc.Config.Log)
-			return serve(ctx, doc, log, level, nil)
+			return serve(ctx, doc, log, level, inherited, nil)
 		},
 	}
 	def := config.Default()
@@ -74,8 +84,10 @@ func stopSignals(parent context.Context) (context.Context, context.CancelFunc) {
 const gcPercent = 50
 
 // serve runs a proxy until ctx ends, and follows the file of its configuration, if
-// there is one. started, if not nil, is told the addresses once they are open.
-func serve(ctx context.Context, doc config.Document, log *slog.Logger, level *slog.LevelVar, started func(listen, admin string)) error {
+// there is one. Where inherited is not nil it listens on these sockets, and another
+// start of the program may take its place. started, if not nil, is told the addresses
+// once they are open.
+func serve(ctx context.Context, doc config.Document, log *slog.Logger, level *slog.LevelVar, inherited *handover.Inherited, started func(listen, admin string)) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -86,6 +98,11 @@ func serve(ctx context.Context, doc config.Document, log *slog.Logger, level *sl
 	srv.Warn(doc)
 	if doc.File != "" {
 		srv.Follow(doc, level)
+	}
+	if inherited != nil {
+		if err := srv.Succeed(inherited); err != nil {
+			return errors.Join(err, srv.Close())
+		}
 	}
 	if err := srv.Listen(); err != nil {
 		return errors.Join(err, srv.Close())

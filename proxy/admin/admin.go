@@ -29,6 +29,9 @@ type State struct {
 	// "" without a file.
 	Reloads    Reloads
 	ConfigHash string
+	// UpgradesFailed counts the processes that were to take the place of this one, and
+	// did not.
+	UpgradesFailed uint64
 }
 
 // Options are what the surface shows and does. All of them are required, but for
@@ -52,10 +55,14 @@ type Options struct {
 	// Reload reads the configuration again, and returns once it counts or is refused.
 	// It may take ten seconds, and more where others wait.
 	Reload func(context.Context) Reloaded
+	// Upgrade has a new process take the place of this one, and returns once that
+	// serves, or why it does not. It may take a minute.
+	Upgrade func() Upgraded
 	// Unready says why the proxy takes no requests, "" while it does.
 	Unready func() string
-	// Version is the program's.
+	// Version is the program's, and PID the process's.
 	Version string
+	PID     int
 	// Access says who may do what. Default: who can connect.
 	Access Access
 	// Pprof serves the profiles of the process. Default: it does not.
@@ -94,6 +101,7 @@ func (s *Server) routes() []route {
 		{method: "POST", path: "/api/drain", changes: true, serve: o.drain(true)},
 		{method: "POST", path: "/api/restore", changes: true, serve: o.drain(false)},
 		{method: "POST", path: "/api/reload", changes: true, serve: o.reload},
+		{method: "POST", path: "/api/upgrade", changes: true, serve: o.upgrade},
 		{method: "POST", path: "/api/purge", changes: true, serve: o.purge},
 	}
 	if o.Pprof {

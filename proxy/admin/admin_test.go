@@ -95,7 +95,7 @@ func ask(t *testing.T, o Options, method, path string) *httptest.ResponseRecorde
 
 func options(ready bool) Options {
 	return Options{
-		State: busy, Version: "1.2.3", Unready: func() string {
+		State: busy, Version: "1.2.3", PID: 7, Unready: func() string {
 			if ready {
 				return ""
 			}
@@ -211,7 +211,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	const text = `{
-	"version": "1.2.3", "read_only": false, "connections": 4,
+	"version": "1.2.3", "pid": 7, "read_only": false, "connections": 4,
 	"admin": {"connections": 0, "refused": 0, "events": {"subscribers": 0, "dropped": 0, "refused": 0}},
 	"fleet": {"leases": 2, "following": 3, "taken": 4, "lost": 5, "fallbacks": 6, "nodes": [{"address": "127.0.0.1:6379", "up": true}, {"address": "r:2", "up": false, "cause": "gone"}]},
 	"requests": {"in_flight": 3, "hits": 5, "forwarded": {"uri-miss": 4}, "unstored": {"private": 6},

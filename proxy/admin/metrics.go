@@ -28,6 +28,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.gauge("build_info", "The running version, and the Go it was built with; always 1.", 1,
 		label{"version", c.o.Version}, label{"goversion", runtime.Version()})
 	m.reloads(st)
+	m.counter("upgrades_failed_total", "Processes that were started to take the place of this one, and did not.", st.UpgradesFailed)
 	m.requests(st)
 	m.clients(st)
 	m.flights(st)

@@ -212,6 +212,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}
 	full.State = func() State { return state }
 	full.Reload = func(context.Context) Reloaded { return Reloaded{Hash: "1f", Changes: []string{"+ a"}} }
+	full.Upgrade = func() Upgraded { return Upgraded{Old: Process{7, "1"}, New: Process{8, "2"}} }
 	broken := full
 	broken.Reload = func(context.Context) Reloaded { return Reloaded{Result: ReloadFailure, Err: errors.New("f:1:1: a")} }
 	idle := options(true)
@@ -223,7 +224,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}{
 		{full, "GET /api/status", 200}, {idle, "GET /api/status", 200},
 		{full, "POST /api/drain?upstream=app&server=a", 200}, {full, "POST /api/restore?upstream=app&server=a", 200},
-		{full, "POST /api/drain", 404}, {full, "POST /api/reload", 200}, {broken, "POST /api/reload", 422},
+		{full, "POST /api/drain", 404}, {full, "POST /api/upgrade", 200}, {full, "POST /api/reload", 200}, {broken, "POST /api/reload", 422},
 		{full, "GET /api/explain?url=http://x/", 200}, {idle, "GET /api/explain?url=http://x/", 200}, {full, "GET /api/explain?url=x", 400},
 		{full, `POST /api/purge {"tag":"a"}`, 200}, {full, `POST /api/purge {"tag":"lost"}`, 202},
 		{full, `POST /api/purge {"everything":true}`, 200}, {full, `POST /api/purge`, 400},

@@ -37,6 +37,7 @@ type Server struct {
 
 	connections atomic.Int64
 	refused     atomic.Uint64 // connections beyond the most
+	retired     atomic.Bool
 }
 
 // New returns the surface; openapi.yaml describes it. It starts no goroutine.
@@ -72,22 +73,47 @@ func (s *Server) Serve(l net.Listener, t *tls.Config) error {
 	if t != nil {
 		l = tls.NewListener(l, t)
 	}
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err := s.http.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) || s.retired.Load() {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Close ends the streams of events, lets other requests end for up to a second,
 // and closes all connections. It may be called without Serve.
 func (s *Server) Close() error {
 	s.hub.close()
+	if s.retired.Load() {
+		s.awaitLast()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	if s.http.Shutdown(ctx) == nil {
 		return nil
 	}
 	return s.http.Close()
+}
+
+// Retire ends the streams of events, and makes each answer the last of its
+// connection. The caller closes the listener then, which is no error to Serve. It may
+// be called from a request; Close comes after it.
+func (s *Server) Retire() {
+	s.retired.Store(true)
+	s.hub.close()
+}
+
+// retireTime is how long those who are connected may take to ask, after Retire:
+// net/http answers nobody any more once it shuts down.
+const retireTime = 500 * time.Millisecond
+
+// awaitLast waits until nobody is connected, or retireTime is over.
+func (s *Server) awaitLast() {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(retireTime); s.connections.Load() > 0 && time.Now().Before(end); {
+		<-tick.C
+	}
 }
 
 // count bounds the connections. It implements http.Server.ConnState.
@@ -112,6 +138,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if s.retired.Load() {
+		h.Set("Connection", "close")
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	handler, _ := s.mux.Handler(r)
 	what, known := handler.(resource)

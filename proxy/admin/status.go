@@ -12,6 +12,7 @@ import (
 // not changed.
 type status struct {
 	Version     string           `json:"version"`
+	PID         int              `json:"pid"`
 	Unready     string           `json:"unready,omitempty"` // why no requests are taken
 	ReadOnly    bool             `json:"read_only"`
 	Admin       adminStatus      `json:"admin"`
@@ -131,6 +132,7 @@ type serverStatus struct {
 func (s *Server) statusNow(st State) status {
 	out := statusOf(st)
 	out.Version, out.Unready, out.ReadOnly = s.o.Version, s.o.Unready(), s.o.Access.ReadOnly
+	out.PID = s.o.PID
 	out.Admin = adminStatus{Connections: s.connections.Load(), Refused: s.refused.Load(), Events: s.hub.stats()}
 	return out
 }

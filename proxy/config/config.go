@@ -51,6 +51,9 @@ type Config struct {
 	// ShutdownTimeout is how long requests in flight may take to end once the
 	// process was told to stop. Default 30s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"30s" range:"1ms..24h"`
+	// UpgradeTimeout bounds how long a process that is to take the place of this one
+	// may take until it serves; later it is ended, and this one goes on. Default 30s.
+	UpgradeTimeout time.Duration `yaml:"upgrade_timeout" default:"30s" range:"1s..60s"`
 	// Server bounds what clients may take.
 	Server Server `yaml:"server"`
 	// Cache bounds what is stored and how long requests wait for one another,

@@ -54,9 +54,9 @@ var faulty = []struct{ text, want string }{
 	{"!x",
 		`f:1:1: has the tag !x; remove the tag`},
 	{"- a\n",
-		`f:1:1: want keys and values (listen, listeners, admin, log, access_log, reload, shutdown_timeout, server, cache, upstreams, routes), got a list`},
+		`f:1:1: want keys and values (listen, listeners, admin, log, access_log, reload, shutdown_timeout, upgrade_timeout, server, cache, upstreams, routes), got a list`},
 	{"listen\n",
-		`f:1:1: want keys and values (listen, listeners, admin, log, access_log, reload, shutdown_timeout, server, cache, upstreams, routes), got "listen"`},
+		`f:1:1: want keys and values (listen, listeners, admin, log, access_log, reload, shutdown_timeout, upgrade_timeout, server, cache, upstreams, routes), got "listen"`},
 	// Keys.
 	{"listn: ':1'\ncache: {memry: 1GiB, colour: red}" + rest,
 		`f:1:1: unknown key "listn"; did you mean listen?
@@ -139,6 +139,7 @@ f:7:20: server.max_connections: want 1 to 1048576, got 0
 f:8:16: server.max_tunnels: want 1 to 1048576, got 0
 f:9:19: server.tunnel_timeout: want 1ms to 720h, got 721h
 f:10:17: server.tunnel_grace: want 1ms to 24h, got 0s`},
+	{"upgrade_timeout: 61s" + rest, `f:1:18: upgrade_timeout: want 1s to 60s, got 61s`},
 	{"shutdown_timeout: 5s\nserver: {tunnel_grace: 6s}" + rest,
 		`f:2:24: server.tunnel_grace: is more than shutdown_timeout; write at most that`},
 	{"cache:\n  memory: 1023KiB\n  max_object_size: 1.5MiB\n  wait_timeout: soon\n  max_waiters: -1\n  index_entries: 99999999999999999999" + rest,

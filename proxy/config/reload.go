@@ -38,6 +38,7 @@ var effects = map[string]effect{
 	"access_log":       live,
 	"reload":           live,
 	"shutdown_timeout": live,
+	"upgrade_timeout":  live,
 
 	"server.idle_timeout":               live,
 	"server.head_timeout":               live,

@@ -42,7 +42,7 @@ func (s *Server) newAdmin(c config.Admin, version string) error {
 	}
 	s.admin = admin.New(admin.Options{
 		State: s.state, HotKeys: s.handler.HotKeys, Failures: s.handler.Failures,
-		Drain: s.drainServer, Purge: s.handler.Purge, Explain: s.explain, Reload: s.Reload, Unready: s.whyUnready, Version: version, Pprof: c.Pprof, Log: s.log,
+		Drain: s.drainServer, Purge: s.handler.Purge, Explain: s.explain, Reload: s.Reload, Upgrade: s.Upgrade, Unready: s.whyUnready, Version: version, PID: os.Getpid(), Pprof: c.Pprof, Log: s.log,
 		Access: admin.Access{
 			Hosts: hostsOf(c), Socket: strings.HasPrefix(c.Listen, "unix:"), Token: token,
 			Certificate: c.TLS.ClientCAFile != "", ReadOnly: c.ReadOnly,
@@ -223,6 +223,7 @@ func (s *Server) state() admin.State {
 	now := s.now.Load()
 	st := admin.State{
 		Proxy: s.handler.View(), Clients: s.door.Stats(), Snapshot: s.keeper.view(), Reloads: s.reloads.state(), ConfigHash: now.hash,
+		UpgradesFailed: s.upgrades.failed.Load(),
 	}
 	for _, name := range slices.Sorted(maps.Keys(now.pools)) {
 		st.Upstreams = append(st.Upstreams, now.pools[name].Stats())

@@ -87,6 +87,7 @@ func (g gate) Close() error {
 func (s *Server) drain(served <-chan error) error {
 	timeout := s.now.Load().cfg.ShutdownTimeout
 	s.log.Info("stopping", "timeout", timeout.String())
+	s.notify("STOPPING=1", "STATUS=draining")
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	s.keeper.finish(ctx)
@@ -96,7 +97,11 @@ func (s *Server) drain(served <-chan error) error {
 		h.Drain()
 	}
 	var err error
-	for _, e := range s.entrances {
+	for i, e := range s.entrances {
+		if s.sockets[i].shared {
+			err = errors.Join(err, e.gate.Close()) // its queue is for whoever goes on with it
+			continue
+		}
 		err = errors.Join(err, e.gate.shut())
 	}
 	for range s.entrances {

@@ -110,7 +110,8 @@ func (s *Server) newH2(c config.Server) *edge.H2 {
 	})
 }
 
-// Listen opens the listeners. It fails where an address is taken.
+// Listen opens the listeners, but for those that the process was started with. It
+// fails where an address is taken.
 func (s *Server) Listen() error {
 	var err error
 	cfg := s.now.Load().cfg
@@ -119,16 +120,16 @@ func (s *Server) Listen() error {
 		if cfg.Listen == "" {
 			option = fmt.Sprintf("listeners[%d]", i)
 		}
-		l, err := listen(option, e.cfg.Address)
+		l, err := s.open(e.cfg.Address, func() (net.Listener, error) { return listen(option, e.cfg.Address) })
 		if err != nil {
 			return errors.Join(err, s.closeListeners())
 		}
 		e.gate = gate{l.(*net.TCPListener)}
 	}
-	if s.admin == nil {
-		return nil
+	if s.admin != nil {
+		s.adminListener, err = s.open(cfg.Admin.Listen, func() (net.Listener, error) { return listenAdmin(cfg.Admin.Listen) })
 	}
-	if s.adminListener, err = listenAdmin(cfg.Admin.Listen); err != nil {
+	if err = errors.Join(err, s.upgrades.inherited.Rest()); err != nil {
 		return errors.Join(err, s.closeListeners())
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"ringfence/proxy/admin"
 	"ringfence/proxy/config"
+	"ringfence/proxy/handover"
 	"ringfence/proxy/watch"
 	"ringfence/singleflight/redis"
 )
@@ -162,7 +163,9 @@ func seenOf(text []byte, err error) string {
 // reload reads the file and takes it over, or leaves all as it is. One goroutine
 // calls it.
 func (s *Server) reload(ctx context.Context, cause string) admin.Reloaded {
+	s.notify(handover.Reloading()...)
 	done := s.tryReload(ctx)
+	s.notify("READY=1", s.serving())
 	s.reloads.note(done)
 	log := s.log.With("cause", cause, "file", s.reloads.file)
 	switch done.Result {

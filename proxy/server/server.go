@@ -20,24 +20,28 @@ import (
 	"ringfence/proxy/admin"
 	"ringfence/proxy/config"
 	"ringfence/proxy/edge"
+	"ringfence/proxy/handover"
 	"ringfence/proxy/upstream"
 )
 
 // Server is one proxy: its listeners and everything behind them.
 type Server struct {
-	log     *slog.Logger
-	now     atomic.Pointer[running]
-	handler *proxy.Handler
-	keeper  *keeper // nil without a snapshot
-	door    *edge.Door
-	front   *fasthttp.Server
-	admin   *admin.Server // nil without an admin listener
-	reloads *reloads
+	log      *slog.Logger
+	now      atomic.Pointer[running]
+	handler  *proxy.Handler
+	keeper   *keeper // nil without a snapshot
+	door     *edge.Door
+	front    *fasthttp.Server
+	admin    *admin.Server // nil without an admin listener
+	reloads  *reloads
+	upgrades *upgrades
+	notifier atomic.Pointer[handover.Notifier]
 
 	// The goroutine that reloads alone changes these while the server runs.
 	h2s           []*edge.H2 // the one in use, and before it those that have connections
 	entrances     []*entrance
 	adminListener net.Listener
+	sockets       []*socket // of the entrances, in their order, and of adminListener
 	adminServes   sync.WaitGroup
 	adminCerts    *edge.Certificates // nil without TLS
 	adminTLS      *tls.Config
@@ -49,7 +53,8 @@ type Server struct {
 // or Close.
 // version is shown by the admin surface.
 func New(cfg config.Config, version string, log *slog.Logger) (*Server, error) {
-	s := &Server{log: log, reloads: newReloads()}
+	s := &Server{log: log, reloads: newReloads(), upgrades: newUpgrades(version)}
+	s.notifier.Store(new(handover.Notifier))
 	now := &running{cfg: cfg}
 	s.now.Store(now)
 	s.setUnready(unreadyNew)
@@ -97,9 +102,10 @@ func (l frontLog) Printf(format string, args ...any) {
 	l.log.Debug("connection", "event", fmt.Sprintf(format, args...))
 }
 
-// Run serves until ctx ends, then stops accepting, lets the requests in flight
-// end for up to the configured shutdown timeout, and frees everything. Listen
-// comes first. The error says why it stopped serving without being told to.
+// Run serves until ctx ends or another process has taken over, then stops
+// accepting, lets the requests in flight end for up to the configured shutdown
+// timeout, and frees everything. Listen comes first. The error says why it stopped
+// serving without being told to.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.openAccessLog()()
 	hangups, end := s.hangups()
@@ -108,12 +114,23 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range s.now.Load().pools {
 		p.Start()
 	}
-	watched := s.serveAdmin()
+	var watched <-chan error
+	if !s.upgrades.succeeds() {
+		watched = s.serveAdmin()
+	}
 	s.awaitServers(ctx)
 	served := s.serve()
-	unfollow := s.follow(hangups)
+	if watched == nil { // until now the predecessor answers, who is ready
+		watched = s.serveAdmin()
+	}
 	s.setUnready("")
 	s.log.Info("listening", "address", strings.Join(s.Addrs(), " "), "admin", s.AdminAddr())
+	if err := s.takeOver(ctx); err != nil {
+		return errors.Join(err, s.drain(served))
+	}
+	defer s.notifyReady()()
+	unfollow := s.follow(hangups)
+	unupgrade := s.followUpgrades()
 	var err error
 	select {
 	case <-ctx.Done():
@@ -121,8 +138,12 @@ func (s *Server) Run(ctx context.Context) error {
 		err = fmt.Errorf("serve: %w", err)
 		served <- nil // drain waits for one of each
 	case err = <-watched:
+	case <-s.upgrades.over:
 	}
-	s.setUnready(unreadyDrain)
+	if !s.upgrades.handedOver() { // else who asks is answered by the one or the other, and one is ready
+		s.setUnready(unreadyDrain)
+	}
+	unupgrade()
 	unfollow()
 	return errors.Join(err, s.drain(served))
 }
