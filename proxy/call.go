@@ -19,7 +19,7 @@ import (
 type call struct {
 	h     *Handler
 	snap  *snapshot
-	ctx   *fasthttp.RequestCtx // for the answer
+	ctx   *fasthttp.RequestCtx // for the answer; nil for what Hit answers
 	conn  edge.Client
 	req   *edge.Request
 	count *stripe
@@ -60,18 +60,14 @@ type call struct {
 	kept    wire.Fields // room for fields where they are not all
 }
 
-// begin counts the request.
-func (c *call) begin(h *Handler, ctx *fasthttp.RequestCtx) {
-	c.h, c.snap, c.ctx, c.tables = h, h.snap.Load(), ctx, &h.tables
-	c.conn = ctx.Conn().(edge.Client)
-	c.req = c.conn.Request()
+// begin begins with the request that is to be answered on a connection, which has
+// this number.
+func (c *call) begin(h *Handler, conn edge.Client, number uint64) {
+	c.h, c.snap, c.tables = h, h.snap.Load(), &h.tables
+	c.conn, c.req = conn, conn.Request()
 	c.now = c.req.Time
-	c.lane = ctx.ConnID() % stripes
+	c.lane = number % stripes
 	c.count = &h.counts[c.lane]
-	c.count.inFlight.Add(1)
-	if c.snap.AccessLog != nil {
-		c.openRecord()
-	}
 }
 
 // release closes where the answer's body was to come from.

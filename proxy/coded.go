@@ -40,9 +40,7 @@ func (j *job) encode(e, from *entry) error {
 		if e.ETag != "" {
 			f.meta.ETag = fields.Get("ETag")
 		}
-		if err := j.makeHead(&f.head, e.Status, fields, int64(len(body))); err != nil {
-			return err
-		}
+		f.heading = j.heading(fields)
 		e.codings, e.coded = append(e.codings, coding), append(e.coded, f)
 	}
 	return nil

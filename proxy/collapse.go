@@ -144,9 +144,9 @@ func (c *call) deliverFill(r *singleflight.Reader[*head], hd *head, st cache.Sta
 		}
 		a = cache.Evaluate(&hd.meta, int64(len(body)), c.rq)
 	}
-	hd.shared.CopyTo(&c.ctx.Response.Header)
-	var err error
+	err := c.readHeading(hd.meta.Status, hd.heading, frame(hd.length))
 	switch {
+	case err != nil:
 	case body != nil:
 		c.putAnswer(a, body)
 	case a.Kind == cache.NotModified:

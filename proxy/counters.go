@@ -105,11 +105,21 @@ func (t *tally) sum() map[string]ByOutcome {
 	return sums
 }
 
-// countAnswer counts the request by its outcome. Its head, about to be sent, took
-// so long.
-func (c *call) countAnswer(took time.Duration) {
-	n, o, resp := c.count, c.outcome, &c.ctx.Response
-	n.status[min(resp.StatusCode()/100, len(n.status)-1)].Add(1)
+// said returns the status of the answer, and the length of a body that goes with it
+// and not after it.
+func (c *call) said() (status int, size int64) {
+	resp := &c.ctx.Response
+	if c.out != nil || resp.SkipBody || c.ctx.IsHead() {
+		return resp.StatusCode(), 0
+	}
+	return resp.StatusCode(), int64(len(resp.Body()))
+}
+
+// countAnswer counts the request by its outcome. Its answer, about to be sent, took
+// so long; size is of the body that goes with the head.
+func (c *call) countAnswer(status int, size int64, took time.Duration) {
+	n, o := c.count, c.outcome
+	n.status[min(status/100, len(n.status)-1)].Add(1)
 	if c.route != nil {
 		c.route.counts.count(c.lane, o)
 	}
@@ -119,9 +129,7 @@ func (c *call) countAnswer(took time.Duration) {
 		return
 	}
 	n.took[o].Observe(took)
-	if !resp.SkipBody && !c.ctx.IsHead() {
-		n.bytes[o].Add(uint64(len(resp.Body())))
-	}
+	n.bytes[o].Add(uint64(size))
 }
 
 // ByOutcome is a number for each outcome.

@@ -17,7 +17,10 @@ const largeBody = 256 << 10
 // deliverEntry answers from a stored object (RFC 9110, section 13.2.2 and 14).
 func (c *call) deliverEntry(e *entry, st cache.Status, age time.Duration) {
 	meta, head, body := e.choose(&c.rq)
-	head.CopyTo(&c.ctx.Response.Header)
+	if err := c.readHeading(meta.Status, head, int64(len(body))); err != nil {
+		c.fail(err, st.Forward)
+		return
+	}
 	c.putAnswer(cache.Evaluate(meta, int64(len(body)), c.rq), body)
 	c.text = strconv.AppendInt(c.text[:0], int64(age/time.Second), 10)
 	c.ctx.Response.Header.AddBytesV("Age", c.text)
@@ -25,8 +28,8 @@ func (c *call) deliverEntry(e *entry, st cache.Status, age time.Duration) {
 	c.record.aged(age)
 }
 
-// putAnswer sends a whole body, or what of it answers the request. The head of
-// the whole was copied already.
+// putAnswer sends a whole body, or what of it answers the request. The head is that
+// of the whole.
 func (c *call) putAnswer(a cache.Answer, body []byte) {
 	switch a.Kind {
 	case cache.Full:
@@ -51,7 +54,7 @@ func (c *call) notSatisfiable(size int64) {
 	c.ctx.Response.Header.SetBytesV("Content-Range", c.text)
 }
 
-// partial makes the header that was copied that of a 206 with one part
+// partial makes the header that was read that of a 206 with one part
 // (RFC 9110, section 15.3.7.1).
 func (c *call) partial(part cache.Span, size int64) {
 	c.text = cache.AppendContentRange(c.text[:0], part, size)
@@ -81,7 +84,7 @@ func (c *call) putBody(body []byte) {
 	c.ctx.Response.SetBodyRaw(body)
 }
 
-// notModified makes the header that was copied a 304 (RFC 9110, section
+// notModified makes the header that was read a 304 (RFC 9110, section
 // 15.4.5).
 func (c *call) notModified() {
 	h := &c.ctx.Response.Header
@@ -91,8 +94,8 @@ func (c *call) notModified() {
 	c.ctx.Response.SkipBody = true
 }
 
-// setStatus changes the status of the header that was copied, and with it the
-// reason phrase, which came with the copy.
+// setStatus changes the status of the header that was read, and with it the
+// reason phrase, which came with it.
 func (c *call) setStatus(status int) {
 	c.ctx.Response.Header.SetStatusCode(status)
 	c.ctx.Response.Header.SetStatusMessage(nil)

@@ -6,22 +6,19 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/valyala/fasthttp"
-
 	"ringfence/proxy/cache"
-	"ringfence/proxy/wire"
 )
 
 // entry is a stored object with what answers a request from it without further
 // work. Nobody writes to it but for the state of its refreshing, and what a soft
 // purge leaves of it.
 type entry struct {
-	*cache.Object                         // as it was stored; see object
-	head          fasthttp.ResponseHeader // of a full hit
-	coded         []*form                 // the same content in other codings
-	codings       []cache.Coding          // of coded, in order
-	variant       string                  // what the request's fields say under Vary
-	tags          []uint64                // where its groups and tags are in the epochs
+	*cache.Object                // as it was stored; see object
+	heading                      // of its answers
+	coded         []*form        // the same content in other codings
+	codings       []cache.Coding // of coded, in order
+	variant       string         // what the request's fields say under Vary
+	tags          []uint64       // where its groups and tags are in the epochs
 	// unkept is the length of a body that is not kept: the route observes.
 	unkept int64
 	// early is how long before its end the freshness may be renewed.
@@ -43,8 +40,8 @@ type entry struct {
 
 // form is the content of an entry in another content coding.
 type form struct {
+	heading
 	meta cache.Meta // what conditions are evaluated against, without the fields
-	head fasthttp.ResponseHeader
 	body []byte
 }
 
@@ -96,26 +93,25 @@ func (e *entry) expire(at, now time.Time) {
 }
 
 // choose returns the form of the content that the request prefers.
-func (e *entry) choose(rq *cache.Request) (*cache.Meta, *fasthttp.ResponseHeader, []byte) {
+func (e *entry) choose(rq *cache.Request) (*cache.Meta, heading, []byte) {
 	if len(e.coded) > 0 && !rq.HasRange() {
 		coding := cache.Negotiate(rq.Fields, e.codings)
 		for i, c := range e.codings {
 			if c == coding {
 				f := e.coded[i]
-				return &f.meta, &f.head, f.body
+				return &f.meta, f.heading, f.body
 			}
 		}
 	}
-	return &e.Meta, &e.head, e.Body
+	return &e.Meta, e.heading, e.Body
 }
 
 // cost is how many bytes an entry takes: the object, its other forms, and each
-// one's head once more in fasthttp's form.
+// one's head as clients get it.
 func (e *entry) cost() int64 {
-	head := headCost(e.Fields)
-	n := e.Size() + e.unkept + entryOverhead + head + int64(len(e.variant)) + int64(8*cap(e.tags))
+	n := e.Size() + e.unkept + entryOverhead + int64(len(e.heading)+len(e.variant)+8*cap(e.tags))
 	for _, f := range e.coded {
-		n += formOverhead + int64(cap(f.body)) + head
+		n += formOverhead + int64(cap(f.body)+len(f.heading))
 	}
 	return n
 }
@@ -132,17 +128,8 @@ func (e *entry) bodies() int64 {
 // size is the length of the body.
 func (e *entry) size() int64 { return int64(len(e.Body)) + e.unkept }
 
-func headCost(fields wire.Fields) (n int64) {
-	for _, f := range fields {
-		n += int64(len(f.Name) + len(f.Value) + fieldOverhead)
-	}
-	return n
-}
-
-// What an entry and its forms take beside their text, and fasthttp's form of a
-// head per line, with what is lost around two short texts.
+// What an entry and its forms take beside their text.
 const (
 	entryOverhead = int64(unsafe.Sizeof(entry{}))
 	formOverhead  = int64(unsafe.Sizeof(form{}))
-	fieldOverhead = 72
 )

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"ringfence/proxy/cache"
 	"ringfence/proxy/upstream"
 	"ringfence/proxy/wire"
@@ -29,7 +27,7 @@ type head struct {
 	meta   cache.Meta
 	length int64 // of the body: bytes, wire.Chunked or wire.UntilClose
 	reason cache.Reason
-	shared fasthttp.ResponseHeader // for streaming; nobody writes to it
+	heading
 	// withheld are lines that the leader's client alone may see.
 	withheld wire.Fields
 	// born is job.born of the fill, and tags are where the response's groups and
@@ -84,9 +82,8 @@ type job struct {
 	id      string      // of the request; "" where there are no ids
 	fields  wire.Fields // of the client's request
 	rq      cache.Request
-	ranged  bool                    // it is done for a range of the whole
-	renewal bool                    // nobody waits for it
-	blank   fasthttp.ResponseHeader // an empty header of the server's kind
+	ranged  bool // it is done for a range of the whole
+	renewal bool // nobody waits for it
 	// server has answered last, after this many attempts in all.
 	server   string
 	attempts int
@@ -106,7 +103,6 @@ func (c *call) newJob(found *entry) *job {
 		Method: "GET", Target: j.target.raw, Fields: c.forward.Clone(2),
 		Hash: c.key.hash, Key: c.route.PlaceBy.of(j.target, j.fields, c.client()), Alone: c.h.fleet != nil,
 	}
-	c.ctx.Response.Header.CopyTo(&j.blank)
 	return j
 }
 
@@ -210,10 +206,7 @@ func (h *Handler) do(ctx context.Context, pool *upstream.Pool, req *upstream.Req
 // publish streams a response to the flight's readers and stores it where that
 // is allowed.
 func (j *job) publish(ctx context.Context, w *singleflight.Writer[*head], resp *upstream.Response, requested, received time.Time) error {
-	hd, err := j.judge(resp, requested, received)
-	if err != nil {
-		return err
-	}
+	hd := j.judge(resp, requested, received)
 	j.remember(hd)
 	j.dropReplaced(hd)
 	defer hd.whole.end(nil)
@@ -320,17 +313,8 @@ func (j *job) entry(o *cache.Object, from *entry) (*entry, error) {
 	if j.route.Policy.EarlyRefresh {
 		e.early = o.EarlyWindow()
 	}
-	if err := j.makeHead(&e.head, o.Status, o.Fields, int64(len(o.Body))); err != nil {
-		return nil, err
-	}
+	e.heading = j.heading(o.Fields)
 	return e, j.encode(e, from)
-}
-
-// makeHead makes the head of a response that is kept, as clients get it.
-func (j *job) makeHead(dst *fasthttp.ResponseHeader, status int, fields wire.Fields, length int64) error {
-	m := j.h.heads.Get().(*headMaker)
-	defer j.h.heads.Put(m)
-	return m.make(dst, &j.blank, status, j.route.Policy.TagFields.Strip(fields), length)
 }
 
 // put stores an entry; from is as with [job.entry]. A variant is admitted once

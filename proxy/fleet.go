@@ -159,8 +159,9 @@ func (s *shared) Decode(st redis.Stored) (*head, error) {
 		j.h.rememberVary(&j.key, hd.meta.Vary)
 	}
 	j.found.noteAttempt(cache.FailsUpstream(hd.meta))
+	hd.heading = j.heading(hd.meta.Fields)
 	s.decoded = hd
-	return hd, j.makeHead(&hd.shared, hd.meta.Status, hd.meta.Fields, frame(hd.length))
+	return hd, nil
 }
 
 // foreign is a response that another instance published, as this one judges it.

@@ -73,7 +73,7 @@ func newH2Site(t testing.TB, script origin.Script, change ...func(*setup)) *h2Si
 	}
 	s.addr = inner.Addr().String()
 	done := make(chan error, 1)
-	go func() { done <- front.Serve(edge.NewListener(inner, s.door, *with.ListenerOptions)) }()
+	go func() { done <- front.Serve(edge.NewListener(inner, s.door, h.Hit, *with.ListenerOptions)) }()
 	s.client = s.newClient()
 	t.Cleanup(func() {
 		_ = inner.Close()

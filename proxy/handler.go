@@ -18,6 +18,7 @@ import (
 
 	"ringfence/proxy/accesslog"
 	"ringfence/proxy/cache/memory"
+	"ringfence/proxy/edge"
 	"ringfence/singleflight"
 	"ringfence/singleflight/redis"
 )
@@ -91,7 +92,7 @@ type Handler struct {
 	calls   sync.Pool // *call
 	copies  sync.Pool // *[]byte of copyBuffer bytes
 	thrifty sync.Pool // *[]byte of thriftyBuffer bytes
-	heads   sync.Pool // *headMaker
+	heads   sync.Pool // *headReader
 	records sync.Pool // *record
 
 	encoders chan *encoder // those that are free
@@ -138,7 +139,7 @@ func New(o Options) (*Handler, error) {
 		}
 	}
 	h.calls.New = func() any { return new(call) }
-	h.heads.New = func() any { return new(headMaker) }
+	h.heads.New = func() any { return new(headReader) }
 	h.records.New = func() any { return new(record) }
 	h.copies.New = func() any { b := make([]byte, copyBuffer); return &b }
 	h.thrifty.New = func() any { b := make([]byte, thriftyBuffer); return &b }
@@ -150,7 +151,13 @@ func New(o Options) (*Handler, error) {
 // written after it has returned. It may be called concurrently.
 func (h *Handler) Serve(ctx *fasthttp.RequestCtx) {
 	c := h.calls.Get().(*call)
-	c.begin(h, ctx)
+	c.begin(h, ctx.Conn().(edge.Client), ctx.ConnID())
+	c.ctx = ctx
+	c.count.inFlight.Add(1)
+	if c.snap.AccessLog != nil {
+		c.record = c.openRecord(ctx.ConnID())
+		ctx.SetUserValue(recordKey{}, c.record)
+	}
 	defer h.end(c)
 	c.serve()
 }
@@ -167,7 +174,8 @@ func (h *Handler) end(c *call) {
 	}
 	c.release()
 	took := time.Since(c.req.Time)
-	c.countAnswer(took)
+	status, size := c.said()
+	c.countAnswer(status, size, took)
 	if c.out == nil {
 		h.leave(c.count, c.waiting)
 		if c.leavesBody() {
@@ -180,7 +188,7 @@ func (h *Handler) end(c *call) {
 	if h.draining.Load() {
 		c.ctx.Response.Header.SetConnectionClose()
 	}
-	c.record.answered(c, took)
+	c.record.answered(c, status, size, took)
 	c.reset()
 	h.calls.Put(c)
 }

@@ -96,18 +96,24 @@ func newHandlerFor(tb testing.TB, server string, change ...func(*Options)) *Hand
 type front struct {
 	*fasthttp.Server
 	door   *edge.Door
+	hit    func(*edge.Conn) bool
 	limits edge.Limits
+	site   edge.Site
 }
 
 func testFront(h *Handler) front {
+	var hit func(*edge.Conn) bool
+	if h != nil {
+		hit = h.Hit
+	}
 	return front{
-		Server: edge.NewServer(h.Serve, nil), door: edge.NewDoor(edge.Capacity{}),
+		Server: edge.NewServer(h.Serve, nil), door: edge.NewDoor(edge.Capacity{}), hit: hit,
 		limits: edge.Limits{MaxHead: 16 << 10, MaxTarget: 8 << 10, MaxFields: 100, Read: time.Minute, Write: time.Minute, Head: time.Minute, Idle: time.Minute},
 	}
 }
 
 func (f front) listener(inner net.Listener) *edge.Listener {
-	return edge.NewListener(inner, f.door, edge.ListenerOptions{Limits: f.limits})
+	return edge.NewListener(inner, f.door, f.hit, edge.ListenerOptions{Limits: f.limits, Site: f.site})
 }
 
 // Serve serves the clients of a listener.

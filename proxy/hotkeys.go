@@ -66,7 +66,7 @@ func newHotKeys(now time.Time) *hotKeys { return &hotKeys{began: now} }
 
 // see counts the call's request.
 func (h *hotKeys) see(c *call) {
-	s := &h.stripes[c.ctx.ConnID()%stripes]
+	s := &h.stripes[c.lane]
 	if thin := s.thin.Load(); rand.Uint32()&thin == 0 {
 		s.note(c, uint64(thin)+1)
 	}

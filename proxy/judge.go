@@ -11,9 +11,10 @@ import (
 )
 
 // judge assesses a response at its head, and makes that of the answers.
-func (j *job) judge(resp *upstream.Response, requested, received time.Time) (*head, error) {
+func (j *job) judge(resp *upstream.Response, requested, received time.Time) *head {
 	hd := j.assess(resp, requested, received)
-	return hd, j.makeHead(&hd.shared, resp.Status, hd.meta.Fields, frame(resp.Length))
+	hd.heading = j.heading(hd.meta.Fields)
+	return hd
 }
 
 // assess finds out what may be done with a response.

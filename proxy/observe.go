@@ -304,7 +304,7 @@ func (j *job) sketch(hd *head, size int64) *entry {
 	m := hd.meta
 	m.Withheld = nil
 	o := &cache.Object{Meta: m, Key: string(j.key.storeName()), Epoch: hd.born, FillTime: max(time.Since(m.ResponseTime)+m.ResponseDelay, 0)}
-	e := &entry{Object: o, tags: hd.tags, variant: string(j.key.variant()), unkept: size}
+	e := &entry{Object: o, heading: j.heading(m.Fields), tags: hd.tags, variant: string(j.key.variant()), unkept: size}
 	if j.route.Policy.EarlyRefresh {
 		e.early = o.EarlyWindow()
 	}

@@ -121,7 +121,8 @@ func TestHead(t *testing.T) {
 		h := serverHeader(t)
 		var r headReader
 		for range 2 { // the second head leaves nothing of the first
-			if err := r.read(h, tt.status, tt.fields, tt.length); err != nil {
+			r.buf = appendHead(r.buf[:0], tt.status, tt.fields, tt.length)
+			if err := r.read(h, tt.length); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -32,12 +32,11 @@ type record struct {
 type recordKey struct{}
 
 // openRecord begins the record of the call's request.
-func (c *call) openRecord() {
+func (c *call) openRecord(connection uint64) *record {
 	r := c.h.records.Get().(*record)
-	r.h, r.pool, r.client, r.number = c.h, &c.h.records, c.conn, c.ctx.ConnID()
+	r.h, r.pool, r.client, r.number = c.h, &c.h.records, c.conn, connection
 	r.Complete = true
-	c.record = r
-	c.ctx.SetUserValue(recordKey{}, r)
+	return r
 }
 
 // keepRecord has the caller close the record in place of fasthttp.
@@ -66,15 +65,15 @@ func (r *record) Close() error {
 }
 
 // answered notes what the call knows, whose head is about to be sent.
-func (r *record) answered(c *call, took time.Duration) {
+func (r *record) answered(c *call, status int, size int64, took time.Duration) {
 	if r == nil {
 		return
 	}
-	req, resp := c.req, &c.ctx.Response
+	req := c.req
 	r.Time, r.FirstByte = req.Time, took
-	r.Status = resp.StatusCode()
-	if c.out == nil && !resp.SkipBody && !c.ctx.IsHead() {
-		r.Bytes = int64(len(resp.Body()))
+	r.Status = status
+	if c.out == nil {
+		r.Bytes = size
 	}
 	r.Peer, r.Client = c.conn.Peer(), peerOf(c.conn)
 	if r.RequestID = c.id; c.peerTrusted {

@@ -78,18 +78,19 @@ func (c *call) options() {
 // putHSTS has the answer tell what the listener does of Strict-Transport-Security,
 // in place of what an upstream does: there may be one line (RFC 6797, section 7.1).
 func putHSTS(h *fasthttp.ResponseHeader, value string) {
-	const name = "Strict-Transport-Security"
 	var others []string
 	for key := range h.All() {
-		if wire.EqualFold(view(key), name) {
+		if wire.EqualFold(view(key), hstsName) {
 			others = append(others, string(key))
 		}
 	}
 	for _, key := range others {
 		h.Del(key)
 	}
-	h.Set(name, value)
+	h.Set(hstsName, value)
 }
+
+const hstsName = "Strict-Transport-Security"
 
 // say answers with a short text of the proxy's own. kind is the error type for
 // Proxy-Status (RFC 9209), "" for none.

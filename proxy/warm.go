@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/valyala/fasthttp"
 
 	"ringfence/proxy/cache"
 	"ringfence/proxy/cache/memory"
-	"ringfence/proxy/edge"
 )
 
 // SnapshotWritten is what a snapshot came to.
@@ -171,7 +169,6 @@ func (h *Handler) LoadSnapshot(ctx context.Context, r io.Reader, size int64, pas
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	l := loader{h: h, past: past.struck, away: max(time.Now().Round(0).Sub(o.Written), 0), began: time.Now()}
-	edge.ReadBlank(&l.blank)
 	defer l.store() // what was read by then
 	for ctx.Err() == nil {
 		head, err := f.next()
@@ -201,7 +198,6 @@ type loader struct {
 	past  *struck       // what was struck after the snapshot, before this process
 	away  time.Duration // since the snapshot was begun, at began
 	began time.Time
-	blank fasthttp.ResponseHeader
 	batch []*entry // to be stored together
 	bytes int64    // of their bodies
 }
@@ -313,7 +309,6 @@ func (l *loader) entry(f *frameReader, p *preserved, snap *snapshot, r *Route, m
 		from.codings, from.coded = append(from.codings, b.coding), append(from.coded, &form{body: coded})
 	}
 	j := &job{h: l.h, snap: snap, route: r}
-	l.blank.CopyTo(&j.blank)
 	e, err := j.entry(&cache.Object{Meta: m, Key: p.key, Body: body, FillTime: p.fill}, from)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errSnapshotDamaged, err)

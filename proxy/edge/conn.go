@@ -72,6 +72,9 @@ type Conn struct {
 	h2c bool
 	// begun says that the answer has, and broken that a write has failed.
 	begun, broken bool
+	// answer is what of pieces has not left yet.
+	pieces [2][]byte
+	answer net.Buffers
 }
 
 // Request implements [Client].
@@ -98,12 +101,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.raw {
 		return c.readRaw(p)
 	}
-	if c.Flush() != nil || c.last || !c.next() {
-		return 0, io.EOF
+	for {
+		if c.Flush() != nil || c.broken || c.last || !c.next() {
+			return 0, io.EOF
+		}
+		if !c.l.hit(c) {
+			return copy(p, c.standIn()), nil
+		}
 	}
-	n := copy(p, c.standIn())
-	return n, nil
 }
+
+// Number tells the connections of a door apart.
+func (c *Conn) Number() uint64 { return c.number }
 
 // next reads the next request, or why it is refused. It reports false where there
 // is nobody to answer.

@@ -213,7 +213,7 @@ func TestSlowReaders(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &slowly{perKB: tt.perKB}
-			c := NewListener(nil, NewDoor(Capacity{}), ListenerOptions{Limits: limits()}).Wrap(&loop{})
+			c := NewListener(nil, NewDoor(Capacity{}), nil, ListenerOptions{Limits: limits()}).Wrap(&loop{})
 			c.Conn, c.clock.on = s, s
 			c.head = []byte("GET /" + host + "\r\n")
 			if r := c.parse(time.Time{}); r != nil {
@@ -401,7 +401,7 @@ func (c *tape) Write(p []byte) (int, error) { return c.out.Write(p) }
 
 func replay(t *testing.T, text []byte, n int) string {
 	c := &tape{text: text, n: n}
-	conn := NewListener(nil, NewDoor(Capacity{}), ListenerOptions{Limits: limits()}).Wrap(c)
+	conn := NewListener(nil, NewDoor(Capacity{}), nil, ListenerOptions{Limits: limits()}).Wrap(c)
 	if err := NewServer(echo, quiet{}).ServeConn(conn); err != nil {
 		t.Errorf("%q: %v", text, err)
 	}
@@ -478,7 +478,7 @@ func TestAcceptWaitsForDescriptors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, gone := NewDoor(Capacity{}), errors.New("gone")
 		full := &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
-		l := NewListener(&starving{errs: []error{full, full, syscall.ENFILE, nil, syscall.ENOBUFS, gone}}, d, ListenerOptions{Limits: limits()})
+		l := NewListener(&starving{errs: []error{full, full, syscall.ENFILE, nil, syscall.ENOBUFS, gone}}, d, nil, ListenerOptions{Limits: limits()})
 		began := time.Now()
 		c, err := l.Accept()
 		if err != nil || time.Since(began) != 3*acceptPause {

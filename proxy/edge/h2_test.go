@@ -26,7 +26,7 @@ func connectH2(t *testing.T, l Limits, handle fasthttp.RequestHandler) *peer {
 	t.Helper()
 	near, far := net.Pipe()
 	d := NewDoor(Capacity{})
-	c := NewListener(nil, d, ListenerOptions{Limits: l, H2C: true}).Wrap(far)
+	c := NewListener(nil, d, nil, ListenerOptions{Limits: l, H2C: true}).Wrap(far)
 	d.enter(c)
 	p := &peer{Conn: near, t: t, br: bufio.NewReader(near), door: d, served: make(chan error, 1)}
 	s := NewServer(handle, quiet{})

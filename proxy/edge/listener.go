@@ -36,14 +36,20 @@ type ListenerOptions struct {
 type Listener struct {
 	net.Listener
 	door    *Door
+	hit     func(*Conn) bool
 	opts    atomic.Pointer[ListenerOptions]
 	readers sync.Pool // *bufio.Reader of readBuffer bytes
 	outs    sync.Pool // *[]byte with room for outBuffer bytes
 }
 
-// NewListener returns a listener whose connections come through the door.
-func NewListener(inner net.Listener, d *Door, o ListenerOptions) *Listener {
-	l := &Listener{Listener: inner, door: d}
+// NewListener returns a listener whose connections come through the door. hit is
+// asked first to answer each request of HTTP/1, by [Conn.Answer]; it reports whether
+// it did. nil answers none.
+func NewListener(inner net.Listener, d *Door, hit func(*Conn) bool, o ListenerOptions) *Listener {
+	if hit == nil {
+		hit = func(*Conn) bool { return false }
+	}
+	l := &Listener{Listener: inner, door: d, hit: hit}
 	l.Reconfigure(o)
 	l.readers.New = func() any { return bufio.NewReaderSize(nil, readBuffer) }
 	l.outs.New = func() any { b := make([]byte, 0, outBuffer); return &b }

@@ -64,7 +64,7 @@ func connect(t *testing.T, l Limits, handle fasthttp.RequestHandler) *peer {
 	t.Helper()
 	near, far := net.Pipe()
 	d := NewDoor(Capacity{})
-	c := NewListener(nil, d, ListenerOptions{Limits: l}).Wrap(far)
+	c := NewListener(nil, d, nil, ListenerOptions{Limits: l}).Wrap(far)
 	d.enter(c)
 	p := &peer{Conn: near, t: t, br: bufio.NewReader(near), door: d, served: make(chan error, 1)}
 	s := NewServer(handle, quiet{})
@@ -126,7 +126,7 @@ func listen(t *testing.T, d *Door, o ListenerOptions, handle fasthttp.RequestHan
 	}
 	s := NewServer(handle, quiet{})
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(NewListener(tcp, d, o)) }()
+	go func() { done <- s.Serve(NewListener(tcp, d, nil, o)) }()
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {

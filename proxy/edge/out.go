@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"net"
 	"os"
 	"strconv"
 	"time"
@@ -32,6 +33,30 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// Answer writes a whole answer: its head, empty line included, and its body, nil for
+// none. What it fails of shows in Broken.
+func (c *Conn) Answer(head, body []byte) error {
+	c.begun = true
+	if _, plain := c.Conn.(*net.TCPConn); !plain || len(head)+len(body) <= outBuffer {
+		if err := c.gather(head); err != nil {
+			return err
+		}
+		return c.send(body)
+	}
+	c.pieces = [2][]byte{head, body}
+	c.answer = c.pieces[:]
+	defer clear(c.pieces[:])
+	for {
+		if err := c.clock.allowWrite(); err != nil {
+			return err
+		}
+		m, err := c.answer.WriteTo(c.Conn)
+		if err == nil || !c.goesOn(m > 0, err) {
+			return err
+		}
+	}
 }
 
 // WriteChunk implements [Client].
@@ -102,18 +127,23 @@ func (c *Conn) write(p []byte) (n int, err error) {
 		}
 		m, err := c.Conn.Write(piece)
 		n += m
-		switch {
-		case err == nil && n == len(p):
-			return n, nil
-		case err == nil:
-		case m > 0 && !c.secure && errors.Is(err, os.ErrDeadlineExceeded) && !c.clock.over():
-			c.clock.writing = time.Time{} // what is set has passed
-		default:
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				c.door.late[lateWrite].Add(1)
-			}
-			c.broken = true
+		if err == nil && n == len(p) || err != nil && !c.goesOn(m > 0, err) {
 			return n, err
 		}
 	}
+}
+
+// goesOn reports whether to go on after a write that was not done in time: the
+// client has taken some of it.
+func (c *Conn) goesOn(some bool, err error) bool {
+	late := errors.Is(err, os.ErrDeadlineExceeded)
+	if late && some && !c.secure && !c.clock.over() {
+		c.clock.writing = time.Time{} // what is set has passed
+		return true
+	}
+	if late {
+		c.door.late[lateWrite].Add(1)
+	}
+	c.broken = true
+	return false
 }

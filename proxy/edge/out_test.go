@@ -37,7 +37,7 @@ func TestHeadWaitsForBody(t *testing.T) {
 		"next request": {func(c *Conn) { _, _ = c.Read(make([]byte, 10)) }, []string{"head"}},
 	} {
 		to := &taker{}
-		c := NewListener(nil, NewDoor(Capacity{}), ListenerOptions{Limits: limits()}).Wrap(to)
+		c := NewListener(nil, NewDoor(Capacity{}), nil, ListenerOptions{Limits: limits()}).Wrap(to)
 		if n, err := c.Write([]byte("head")); n != 4 || err != nil {
 			t.Fatal(n, err)
 		}
@@ -46,7 +46,7 @@ func TestHeadWaitsForBody(t *testing.T) {
 		}
 	}
 	to := &taker{}
-	c := NewListener(nil, NewDoor(Capacity{}), ListenerOptions{Limits: limits()}).Wrap(to)
+	c := NewListener(nil, NewDoor(Capacity{}), nil, ListenerOptions{Limits: limits()}).Wrap(to)
 	_, _ = c.Write([]byte("head"))
 	if err := c.WriteChunk([]byte(long)); err != nil || strings.Join(to.got, "") != "head3000\r\n"+long+"\r\n" || len(to.got) > 3 {
 		t.Errorf("a long chunk: %d writes, %v", len(to.got), err)

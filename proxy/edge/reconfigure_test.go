@@ -22,7 +22,7 @@ func TestReconfigure(t *testing.T) {
 	}
 	limits := Limits{MaxHead: 4 << 10, MaxTarget: 8, MaxFields: 10, Idle: time.Minute, Head: time.Minute}
 	d := NewDoor(Capacity{Connections: 10})
-	l := NewListener(inner, d, ListenerOptions{Limits: limits})
+	l := NewListener(inner, d, nil, ListenerOptions{Limits: limits})
 	s := NewServer(func(ctx *fasthttp.RequestCtx) {
 		if r := ctx.Conn().(Client).Request().Refusal; r != nil {
 			ctx.SetStatusCode(r.Status)

@@ -156,7 +156,7 @@ func (s *Server) serve() chan error {
 		if e.certs != nil {
 			e.certs.Start()
 		}
-		l := edge.NewListener(e.gate, s.door, e.opts)
+		l := edge.NewListener(e.gate, s.door, s.handler.Hit, e.opts)
 		e.listener = l
 		go func() { served <- s.front.Serve(l) }()
 	}
