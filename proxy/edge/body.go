@@ -175,6 +175,17 @@ type clock struct {
 	late        atomic.Bool   // the body did not arrive in time
 	reading     time.Time     // the deadlines as they are set
 	writing     time.Time
+	first       time.Time // when it was first asked for the time
+}
+
+// now is the present time. From the second call on it costs half of [time.Now], since
+// only the monotonic clock is read.
+func (k *clock) now() time.Time {
+	if k.first.IsZero() {
+		k.first = time.Now()
+		return k.first
+	}
+	return k.first.Add(time.Since(k.first))
 }
 
 // answerGrace is what the answer may take at least that says that the request has
@@ -188,29 +199,36 @@ func (k *clock) begin(end time.Time) {
 }
 
 // allowRead gives the next read its time.
-func (k *clock) allowRead() error { return move(k.on.SetReadDeadline, &k.reading, k.read, k.end) }
+func (k *clock) allowRead() error { return k.move(k.on.SetReadDeadline, &k.reading, k.read, k.end) }
 
 // allowWrite gives the next write its time.
 func (k *clock) allowWrite() error {
 	if k.last.IsZero() && !k.end.IsZero() {
 		k.last = k.end
-		if least := time.Now().Add(answerGrace); k.late.Load() && k.last.Before(least) {
-			k.last = least
+		if k.late.Load() {
+			k.last = later(k.last, k.now().Add(answerGrace))
 		}
 	}
-	return move(k.on.SetWriteDeadline, &k.writing, k.write, k.last)
+	return k.move(k.on.SetWriteDeadline, &k.writing, k.write, k.last)
 }
 
 // cut ends a read under way and those to come. Any goroutine may call it.
 func (k *clock) cut() error { return k.on.SetReadDeadline(longAgo) }
 
-func move(set func(time.Time) error, is *time.Time, allowed time.Duration, end time.Time) error {
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+func (k *clock) move(set func(time.Time) error, is *time.Time, allowed time.Duration, end time.Time) error {
 	if allowed == 0 && end.IsZero() && is.IsZero() {
 		return nil
 	}
 	var want time.Time
 	if allowed > 0 {
-		want = time.Now().Add(allowed)
+		want = k.now().Add(allowed)
 	}
 	if !end.IsZero() && (want.IsZero() || end.Before(want)) {
 		want = end
@@ -225,4 +243,4 @@ func move(set func(time.Time) error, is *time.Time, allowed time.Duration, end t
 var longAgo = time.Unix(1, 0)
 
 // over reports whether the answer has taken its time.
-func (k *clock) over() bool { return !k.last.IsZero() && !time.Now().Before(k.last) }
+func (k *clock) over() bool { return !k.last.IsZero() && !k.now().Before(k.last) }

@@ -133,7 +133,9 @@ func (c *Conn) next() bool {
 		}
 		c.away = c.readHead()
 	}
-	c.req.Time = time.Now()
+	if c.req.Time.IsZero() {
+		c.req.Time = time.Now()
+	}
 	if c.away == errGone {
 		return false
 	}

@@ -117,9 +117,10 @@ func (c *Conn) parse(began time.Time) *wire.Refusal {
 	}
 	c.clock.read, c.clock.write = lim.Read, lim.Write
 	c.clock.begin(time.Time{})
+	c.req.Time = time.Now()
 	if lim.Request > 0 {
 		if began.IsZero() {
-			began = time.Now()
+			began = c.req.Time
 		}
 		c.clock.begin(began.Add(lim.Request))
 	}
