@@ -34,13 +34,14 @@ var rooms = map[string][]string{
 		"singleflight/redis", "proxy/edge", "proxy/histogram", "github.com/valyala/fasthttp", "github.com/cespare/xxhash/v2",
 		"github.com/klauspost/compress", "github.com/molecule-man/go-brrr",
 	},
-	"proxy/admin":     {"proxy", "proxy/cache", "proxy/edge", "proxy/upstream", "health", "proxy/histogram", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
-	"proxy/server":    {"singleflight/redis", "proxy", "proxy/accesslog", "proxy/admin", "proxy/cache", "proxy/config", "proxy/edge", "proxy/handover", "proxy/upstream", "proxy/upstream/discover", "proxy/watch", "proxy/wire", "health", "github.com/valyala/fasthttp"},
-	"cmd/proxy":       {"proxy/config", "proxy/handover", "proxy/server", "github.com/spf13/cobra", "golang.org/x/term"},
-	"loadtest":        {"loadtest/drill", "loadtest/load", "loadtest/origin", "github.com/spf13/cobra"},
-	"loadtest/drill":  {"loadtest/origin"},
-	"loadtest/load":   {},
-	"loadtest/origin": {},
+	"proxy/admin":      {"proxy", "proxy/cache", "proxy/edge", "proxy/upstream", "health", "proxy/histogram", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
+	"proxy/server":     {"singleflight/redis", "proxy", "proxy/accesslog", "proxy/admin", "proxy/cache", "proxy/config", "proxy/edge", "proxy/handover", "proxy/upstream", "proxy/upstream/discover", "proxy/watch", "proxy/wire", "health", "github.com/valyala/fasthttp"},
+	"cmd/proxy":        {"proxy/config", "proxy/handover", "proxy/server", "github.com/spf13/cobra", "golang.org/x/term"},
+	"loadtest":         {"loadtest/compare", "loadtest/drill", "loadtest/load", "loadtest/origin", "github.com/spf13/cobra", "golang.org/x/term"},
+	"loadtest/compare": {"github.com/HdrHistogram/hdrhistogram-go", "github.com/valyala/fasthttp", "golang.org/x/sys/unix"},
+	"loadtest/drill":   {"loadtest/origin"},
+	"loadtest/load":    {},
+	"loadtest/origin":  {},
 }
 
 func TestImports(t *testing.T) {
