@@ -210,7 +210,7 @@ func (c *Conn) Abort() {
 // after the last request, and no deadline is set but the caller's.
 func (c *Conn) Raw() {
 	c.raw = true
-	c.clock = clock{on: c.Conn}
+	c.clock = clock{on: c.Conn, made: time.Now()}
 	// A deadline that passed shows in what is read or written next.
 	_ = c.Conn.SetDeadline(time.Time{})
 }

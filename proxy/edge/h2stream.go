@@ -60,7 +60,7 @@ func (h *H2) serve(w http.ResponseWriter, r *http.Request) {
 func (s *stream) open(h *H2, c *h2Conn, w http.ResponseWriter, r *http.Request) {
 	s.h, s.conn, s.w, s.r = h, c, w, r
 	s.timing.rc = http.NewResponseController(w)
-	s.clock = clock{on: &s.timing, read: h.limits.Read, write: h.limits.Write}
+	s.clock = clock{on: &s.timing, made: time.Now(), read: h.limits.Read, write: h.limits.Write}
 	s.readRequest()
 	if d := h.limits.Request; d > 0 {
 		s.clock.end = s.req.Time.Add(d)

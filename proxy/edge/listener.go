@@ -100,7 +100,7 @@ func isStarved(err error) bool {
 // Wrap returns a connection that has not come through the door yet.
 func (l *Listener) Wrap(tcp net.Conn) *Conn {
 	c := &Conn{Conn: tcp, tcp: tcp, door: l.door, l: l, opts: l.opts.Load(), peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr())}
-	c.clock.on = tcp
+	c.clock.on, c.clock.made = tcp, time.Now()
 	c.in.Init(tcp, rawOf(tcp), &l.readers)
 	return c
 }

@@ -255,19 +255,8 @@ func soon(t testing.TB, f func()) {
 	}
 }
 
-// refused returns an address where nobody listens.
-func refused(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
-// deaf returns an address where connections do not open: its queue is full.
-func deaf(t testing.TB) string {
+// bound returns a socket with an address of its own until the test ends.
+func bound(t testing.TB) (fd int, addr string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -277,14 +266,27 @@ func deaf(t testing.TB) string {
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
 	name, err := syscall.Getsockname(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+}
+
+// refused returns an address where nobody listens, or will.
+func refused(t testing.TB) string {
+	t.Helper()
+	_, addr := bound(t)
+	return addr
+}
+
+// deaf returns an address where connections do not open: its queue is full.
+func deaf(t testing.TB) string {
+	t.Helper()
+	fd, addr := bound(t)
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
 	for range 10 {
 		c, err := net.DialTimeout("tcp", addr, 50*time.Millisecond)
 		if err != nil {
