@@ -35,6 +35,21 @@ const (
 	leaving              // closed while it was idle
 )
 
+// turn is how far a request has come. The set is closed.
+type turn uint8
+
+const (
+	awaited  turn = iota
+	taken         // its head was read
+	passed        // it is not answered at once
+	answered      // it was
+)
+
+// trusted is how many requests a client has asked one after the other before the
+// connection rests after an answer without looking whether it has ended: a client
+// may end its side together with its only request, and waits for ours.
+const trusted = 4
+
 // Conn is one client's connection that speaks HTTP/1. It implements [Client]. To
 // fasthttp's server, which reads and writes it from one goroutine, its requests
 // have no bodies and nothing but a method; what they really are is in Request.
@@ -66,6 +81,10 @@ type Conn struct {
 	// says that the client has begun to ask all the same.
 	away  *wire.Refusal
 	heard bool
+	// turn is how far the request has come before fasthttp hears of it, and hits how
+	// many were answered without.
+	turn turn
+	hits int
 	// last says that no request can follow the one that is being answered.
 	last, aborted, raw bool
 	// h2c says that it begins with HTTP/2's preface, without TLS.
@@ -105,10 +124,41 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if c.Flush() != nil || c.broken || c.last || !c.next() {
 			return 0, io.EOF
 		}
-		if !c.l.hit(c) {
+		if c.turn == taken {
+			c.ask()
+		}
+		if c.turn == passed {
 			return copy(p, c.standIn()), nil
 		}
 	}
+}
+
+// ask has the request answered, if that can be done at once.
+func (c *Conn) ask() {
+	if !c.l.hit(c) {
+		c.turn = passed
+		return
+	}
+	c.turn = answered
+	c.hits++
+}
+
+// arrived deals with a whole request that has come while the connection waits, if
+// it can be answered at once, and reports whether to go on waiting.
+func (c *Conn) arrived() (rests bool) {
+	in := c.in.Load()
+	head, _ := in.Peek(in.Buffered())
+	if c.hits < trusted || headEnd(head, 0) == 0 || head[0] == '\r' || !c.state.CompareAndSwap(idle, busy) {
+		return false
+	}
+	if !c.take() {
+		return false
+	}
+	if c.ask(); c.turn == passed || c.broken || c.last || c.in.Buffered() > 0 {
+		return false
+	}
+	c.reset()
+	return c.rest(c.opts.Limits.Idle) == nil
 }
 
 // Number tells the connections of a door apart.
@@ -131,8 +181,24 @@ func (c *Conn) next() bool {
 		if !c.wait(c.opts.Limits.Idle) {
 			return false
 		}
-		c.away = c.readHead()
+		if c.turn != awaited { // it was dealt with while we waited
+			return c.away != errGone
+		}
+		return c.take()
 	}
+	return c.judge()
+}
+
+// take reads a head of which there is a byte. It reports false where there is nobody
+// to answer.
+func (c *Conn) take() bool {
+	c.away = c.readHead()
+	return c.judge()
+}
+
+// judge says what follows from a head, or from what came in its place.
+func (c *Conn) judge() bool {
+	c.turn = taken
 	if c.req.Time.IsZero() {
 		c.req.Time = time.Now()
 	}
@@ -150,7 +216,7 @@ func (c *Conn) next() bool {
 
 // reset forgets the last request.
 func (c *Conn) reset() {
-	c.begun = false
+	c.begun, c.turn = false, awaited
 	clear(c.req.Fields)
 	c.req = Request{RequestHead: wire.RequestHead{Fields: c.req.Fields[:0]}}
 	if c.head = c.head[:0]; cap(c.head) > keptHead {
@@ -161,18 +227,28 @@ func (c *Conn) reset() {
 
 // wait waits for the first byte of a request, for so long at most.
 func (c *Conn) wait(d time.Duration) bool {
-	c.state.Store(idle)
-	c.clock.read = d
-	if c.clock.allowRead() != nil {
+	if c.rest(d) != nil {
 		return false
 	}
-	if _, err := c.in.Load().Peek(1); err != nil {
+	in := c.in.Load()
+	if c.turn != awaited {
+		c.in.Unload()
+		return true
+	}
+	if _, err := in.Peek(1); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.door.late[lateIdle].Add(1)
 		}
 		return false
 	}
 	return c.state.CompareAndSwap(idle, busy)
+}
+
+// rest makes the connection one that waits for a request, for so long at most.
+func (c *Conn) rest(d time.Duration) error {
+	c.state.Store(idle)
+	c.clock.read = d
+	return c.clock.allowRead()
 }
 
 // Broken implements [Client].

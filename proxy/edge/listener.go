@@ -102,6 +102,7 @@ func (l *Listener) Wrap(tcp net.Conn) *Conn {
 	c := &Conn{Conn: tcp, tcp: tcp, door: l.door, l: l, opts: l.opts.Load(), peer: addrPort(tcp.RemoteAddr()), local: addrPort(tcp.LocalAddr())}
 	c.clock.on, c.clock.made = tcp, time.Now()
 	c.in.Init(tcp, rawOf(tcp), &l.readers)
+	c.in.OnArrival(c.arrived)
 	return c
 }
 

@@ -19,6 +19,7 @@ type Intake struct {
 	readers *sync.Pool      // of *bufio.Reader
 	reader  *bufio.Reader   // nil: none is borrowed
 	attempt func(fd uintptr) bool
+	arrival func() (rests bool) // nil: whoever called Load deals with what has come
 	trying  bool
 	fd      uintptr // while trying
 	err     error   // what ended the connection: the system says it only once
@@ -33,6 +34,13 @@ func (in *Intake) Init(conn net.Conn, raw syscall.RawConn, readers *sync.Pool) {
 		in.attempt = in.try
 	}
 }
+
+// OnArrival has f deal with what comes while Load waits for a socket: Load goes on
+// waiting where f has taken all of it, and reports so. Then it does not look whether
+// there is more, which costs a call of the system for each arrival, but relies on
+// the system to say so: it does, but for an end that was there before. f may ask for
+// the reader, by Load, and must not wait for more than what is in it.
+func (in *Intake) OnArrival(f func() (rests bool)) { in.arrival = f }
 
 // Load waits until there is something to read, or nothing more will come, and
 // gives a reader that goes on there; it is valid until Load, Unload or Drop. The
@@ -93,16 +101,25 @@ func (in *Intake) Take(p []byte) (int, error) {
 
 // try reads what is there, and reports whether there is nothing to wait for.
 func (in *Intake) try(fd uintptr) bool {
-	in.borrow()
-	in.trying, in.fd = true, fd
-	_, err := in.reader.Peek(1)
-	in.trying = false
-	if errors.Is(err, syscall.EAGAIN) {
+	for {
+		in.borrow()
+		in.trying, in.fd = true, fd
+		_, err := in.reader.Peek(1)
+		in.trying = false
+		if errors.Is(err, syscall.EAGAIN) {
+			in.Drop()
+			return false
+		}
+		in.err = err
+		isFull := in.reader.Buffered() == in.reader.Size()
+		if err != nil || in.arrival == nil || !in.arrival() {
+			return true
+		}
 		in.Drop()
-		return false
+		if !isFull { // else there was no room for more
+			return false
+		}
 	}
-	in.err = err
-	return true
 }
 
 // Read implements io.Reader for the reader: it is the connection's, with nothing
