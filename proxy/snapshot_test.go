@@ -104,6 +104,7 @@ func TestReloadAccessLog(t *testing.T) {
 	}
 	close(hold)
 	<-slow
+	waitFor(t, "its line", func() bool { return second.Stats().Lines == 1 }) // which comes after the answer
 	s.get("/next")
 	waitFor(t, "two lines", func() bool { return second.Stats().Lines == 2 })
 	s.reload(func(o *Options) { o.AccessLog = nil })

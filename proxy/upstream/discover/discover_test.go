@@ -40,11 +40,11 @@ func TestAllAddressesAreFollowed(t *testing.T) {
 		dns := newScript()
 		dns.set("app", "", "10.0.0.2", "fd00::1", "::ffff:10.0.0.1", "10.0.0.2")
 		d, r := started(t, dns, 10*time.Second, append([]Entry{{Address: "10.9.9.9:80", Weight: 1}}, host("app")...)...)
-		if got := show(d.Servers()); got != "10.9.9.9:80*1" {
+		const first = "10.9.9.9:80*1 10.0.0.1:80*1 10.0.0.2:80*1 [fd00::1]:80*1"
+		if got := show(d.Servers()); got != "10.9.9.9:80*1" && got != first { // it may have been that fast
 			t.Errorf("at the start: %s", got)
 		}
 		d.First(t.Context())
-		const first = "10.9.9.9:80*1 10.0.0.1:80*1 10.0.0.2:80*1 [fd00::1]:80*1"
 		if got := show(d.Servers()); got != first {
 			t.Errorf("after the first look-up: %s", got)
 		}
