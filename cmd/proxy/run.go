@@ -100,9 +100,7 @@ func serve(ctx context.Context, doc config.Document, log *slog.Logger, level *sl
 		srv.Follow(doc, level)
 	}
 	if inherited != nil {
-		if err := srv.Succeed(inherited); err != nil {
-			return errors.Join(err, srv.Close())
-		}
+		srv.Succeed(inherited)
 	}
 	if err := srv.Listen(); err != nil {
 		return errors.Join(err, srv.Close())

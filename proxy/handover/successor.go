@@ -27,17 +27,25 @@ type Program struct {
 
 // Self is the program of this process with its arguments, by the path that it was
 // started by: what is there when it is started again is what runs then, be it behind
-// a link or a new file. It is called before the process changes its folder.
+// a link or a new file. It is called before the process changes its folder. The error
+// says that the path is not to be had.
 func Self() (Program, error) {
 	own, err := os.Executable()
-	if err != nil {
-		return Program{}, err
-	}
-	p := Program{path: own, args: slices.Clone(os.Args)}
+	return self(os.Args, own, err)
+}
+
+// self is of a process that has these arguments and, unless the system does not tell,
+// as where there is no /proc, this file.
+func self(args []string, own string, unknown error) (Program, error) {
+	p := Program{path: own, args: slices.Clone(args)}
+	path, err := exec.LookPath(args[0])
 	// The name may be anything that whoever started the process liked.
-	if path, err := exec.LookPath(p.args[0]); err == nil && isSame(path, own) {
+	switch {
+	case err == nil && (unknown != nil || isSame(path, own)):
 		p.path, err = filepath.Abs(path)
 		return p, err
+	case unknown != nil:
+		return Program{}, unknown
 	}
 	return p, nil
 }

@@ -40,17 +40,18 @@ func newUpgrades(version string) *upgrades {
 
 // Succeed has the server listen on the sockets that the process was started with,
 // say to whoever started it how things stand, and give way to a new start of its own
-// program on SIGUSR2, or when it is told to by Upgrade. It must come before Listen.
-func (s *Server) Succeed(in *handover.Inherited) error {
-	program, err := handover.Self()
-	if err != nil {
-		return fmt.Errorf("the program's own path: %w", err)
+// program on SIGUSR2, or when it is told to by Upgrade; where that program is not to
+// be found, the log says so and there are no upgrades. It must come before Listen.
+func (s *Server) Succeed(in *handover.Inherited) {
+	if program, err := handover.Self(); err == nil {
+		s.upgrades.program = &program
+	} else {
+		s.log.Warn("no upgrades: the program's own path is unknown", "error", err)
 	}
-	s.upgrades.program, s.upgrades.inherited = &program, in
+	s.upgrades.inherited = in
 	notifier := handover.NewNotifier()
 	s.notifier.Store(&notifier)
 	signal.Notify(s.upgrades.signals, syscall.SIGUSR2)
-	return nil
 }
 
 // socket is a listening socket, and who else has it.
@@ -153,7 +154,7 @@ func (u *upgrades) close() {
 }
 
 var (
-	errFixed   = errors.New("this process was not started by run, and nothing can take its place")
+	errFixed   = errors.New("this process was not started by run, or does not know its own program: nothing can take its place")
 	errClosed  = errors.New("the proxy gives way to no other process: it is starting or stopping")
 	errBusy    = errors.New("an upgrade is under way")
 	errStopped = errors.New("the proxy was told to stop")
