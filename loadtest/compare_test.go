@@ -63,8 +63,8 @@ func TestCompare(t *testing.T) {
 				if table.Scenario.Pass && cell.Peer != "fasthttp" {
 					asked = r.Answers
 				}
-				// What is under way at the end has reached the origin, too.
-				if r.Answers == 0 || r.CPU < 0.1 || r.P99 < r.P50 || r.Origin < asked || r.Origin > asked+8 {
+				// What was under way at the end reached the origin, too, and so it may have after the round before.
+				if r.Answers == 0 || r.CPU < 0.1 || r.P99 < r.P50 || r.Origin < asked || r.Origin > asked+2*8 {
 					t.Errorf("%s, %s: %+v", table.Scenario.Name, cell.Peer, r)
 				}
 			}

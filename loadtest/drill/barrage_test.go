@@ -148,7 +148,10 @@ func TestServerIsTold(t *testing.T) {
 	if _, err := startServer(t.Context(), "true", "a", 0); err == nil {
 		t.Error("a program that is no server is one")
 	}
-	control := origin.NewControl(origin.Answer{Size: bodySize})
+	control, err := origin.NewControl(origin.Answer{Size: bodySize})
+	if err != nil {
+		t.Fatal(err)
+	}
 	o, err := origin.Start(origin.Options{Script: control.Script})
 	if err != nil {
 		t.Fatal(err)

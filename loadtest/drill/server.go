@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ringfence/loadtest/origin"
 )
 
 // server is an origin in a process of its own, so that it can be killed and
@@ -53,12 +56,16 @@ func (s *server) tell(ctx context.Context, query string) error {
 }
 
 // requests is how many it has got since it was started.
-func (s *server) requests(ctx context.Context) (n int, err error) {
-	text, err := call(ctx, http.MethodGet, "http://"+s.addr+"/control")
-	if err == nil {
-		_, err = fmt.Sscanf(text, "requests %d", &n)
+func (s *server) requests(ctx context.Context) (int, error) {
+	text, err := call(ctx, http.MethodGet, "http://"+s.addr+origin.ControlPath)
+	if err != nil {
+		return 0, err
 	}
-	return n, err
+	var counts origin.Counts
+	if err := json.Unmarshal([]byte(text), &counts); err != nil {
+		return 0, fmt.Errorf("server %s: its counts: %w", s.name, err)
+	}
+	return counts.Requests, nil
 }
 
 // call asks for what is answered at once, on a connection of its own, and

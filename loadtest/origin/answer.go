@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -50,9 +52,13 @@ type Answer struct {
 	Await <-chan struct{} // the first of Interim waits for a receive or the closing of it
 	Hold  <-chan struct{} // the head waits as Interim does for Await
 	Delay time.Duration   // the head waits this long
-	Chunk int             // bytes of body in each write; default 64 KiB
-	Gate  <-chan struct{} // each write but the first waits likewise
-	Pause time.Duration   // time before each write but the first
+	// Spread has the delay differ from one answer to the next by a log-normal law:
+	// Delay is its median, and Spread the standard deviation of its logarithm. At 1
+	// one answer in a hundred takes ten times the median. No delay passes a minute.
+	Spread float64
+	Chunk  int             // bytes of body in each write; default 64 KiB
+	Gate   <-chan struct{} // each write but the first waits likewise
+	Pause  time.Duration   // time before each write but the first
 
 	// Early answers before the request's body has been read, and then closes.
 	Early bool
@@ -64,6 +70,10 @@ type Answer struct {
 	Cut      bool
 	CutAfter int64
 	Ending   Ending
+
+	// Done is called, unless it is nil, when the last byte of the answer is about to be
+	// sent, or the answer has been given up; it may be called again.
+	Done func()
 }
 
 // Text is a plain answer: 200, with that Cache-Control ("" for none) and body.
@@ -79,6 +89,17 @@ func Text(cacheControl, body string) Answer {
 func (a Answer) With(name, value string) Answer {
 	a.Fields = append(a.Fields[:len(a.Fields):len(a.Fields)], Field{name, value})
 	return a
+}
+
+// longestDelay bounds what chance makes of a delay.
+const longestDelay = time.Minute
+
+// delay draws how long the head waits.
+func (a Answer) delay() time.Duration {
+	if a.Spread == 0 {
+		return a.Delay
+	}
+	return time.Duration(min(float64(a.Delay)*math.Exp(a.Spread*rand.NormFloat64()), float64(longestDelay)))
 }
 
 // exchange is the writing of one answer.
@@ -106,11 +127,12 @@ func (x exchange) answer(upload io.Reader) error {
 			return err
 		}
 	}
-	if err := x.wait(x.a.Hold, x.a.Delay); err != nil {
+	if err := x.wait(x.a.Hold, x.a.delay()); err != nil {
 		return err
 	}
 	if x.a.Raw != nil {
 		_, _ = x.w.Write(x.a.Raw)
+		x.done()
 		return x.w.Flush()
 	}
 	body, size, framing := x.body(upload)
@@ -118,9 +140,17 @@ func (x exchange) answer(upload io.Reader) error {
 		return err
 	}
 	if !x.hasBody() {
+		x.done()
 		return x.w.Flush()
 	}
 	return x.send(body, framing)
+}
+
+// done says that nothing of the answer is held back any more.
+func (x exchange) done() {
+	if x.a.Done != nil {
+		x.a.Done()
+	}
 }
 
 func (x exchange) body(upload io.Reader) (io.Reader, int64, Framing) {
@@ -210,6 +240,9 @@ func (x exchange) send(body io.Reader, framing Framing) error {
 		}
 		if errors.Is(err, io.EOF) && !x.a.Cut && framing == Chunked {
 			_, _ = x.w.WriteString("0\r\n\r\n")
+		}
+		if err != nil {
+			x.done()
 		}
 		if flushErr := x.w.Flush(); flushErr != nil {
 			return flushErr

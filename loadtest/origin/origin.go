@@ -199,6 +199,7 @@ func (o *Origin) one(r *run, c net.Conn, br *bufio.Reader, w *bufio.Writer, req 
 	defer func() { o.book.end(at, req.Target, complete) }()
 
 	x.a = o.script(req)
+	defer x.done()
 	src, err := req.content(br)
 	if err != nil {
 		return false

@@ -13,7 +13,7 @@ import (
 // that is given by default:
 //
 //	status=503  size=100000  framing=length|chunked|close
-//	delay=200ms chunk=1000   pause=10ms
+//	delay=200ms spread=0.5   chunk=1000   pause=10ms
 //	cut=5000    end=keep|close|drop|reset   h=Cache-Control:max-age=60
 //
 // h may be repeated. Names that are not known are left alone, so that keys may
@@ -60,6 +60,11 @@ func (a *Answer) set(name, v string) (err error) {
 		a.Size, err = bytesOf(v)
 	case "delay":
 		a.Delay, err = time.ParseDuration(v)
+	case "spread":
+		a.Spread, err = strconv.ParseFloat(v, 64)
+		if err != nil || !(a.Spread >= 0 && a.Spread <= 5) {
+			err = errors.New("want a number from 0 to 5")
+		}
 	case "pause":
 		a.Pause, err = time.ParseDuration(v)
 	case "chunk":
