@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"ringfence/loadtest/origin"
+	"ringfence/loadtest/result"
 )
 
 func TestRunCommand(t *testing.T) {
@@ -15,16 +17,23 @@ func TestRunCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(o.Stop)
+	out := filepath.Join(t.TempDir(), "run.json")
+	url := "--url http://" + o.Addr()
 	tests := map[string]struct {
 		args   string
 		wants  []string // parts of what is printed
 		failed string   // a part of the error; "" for none
 	}{
-		"all answered": {"--url http://" + o.Addr() + "/{key} --keys 4 --rate 100 --duration 80ms", []string{"sent      8 ", "200       8", "p99"}, ""},
-		"some lost":    {"--url http://" + o.Addr() + "/?status=503 --rate 100 --duration 50ms", []string{"503       5"}, "5 of 5 requests lost"},
-		"refused":      {"--url http://127.0.0.1:1/ --rate 100 --duration 20ms", []string{"refused   2"}, "connection refused"},
+		"all answered": {url + "/{key} --keys 4 --clients 1 --count 8 --out " + out, []string{"p99", "run    8 ", "200 8\n", "errors = 0: 0: met"}, ""},
+		"by the clock": {url + "/rate --rate 100 --duration 80ms --threshold late<=8", []string{"run    8 ", "200 8\n"}, ""},
+		"some lost":    {url + "/?status=503 --clients 1 --count 5", []string{"503 5\n"}, "run: errors = 0: 5"},
+		"refused":      {"--url http://127.0.0.1:1/ --clients 1 --count 2", []string{"refused 2, such as: ", "connection refused"}, "errors = 0: 2"},
+		"not kept":     {url + "/?delay=30ms --rate 1000 --duration 100ms --connections 1", []string{"VOID: run: the rate was not kept: of 100 requests "}, "all connections were waiting"},
+		"missed":       {url + "/ --clients 1 --count 1 --threshold p99<1us", []string{"FAILED"}, "run: p99<1us: "},
 		"no URL":       {"--rate 1", nil, "--url"},
 		"no rate":      {"--url http://127.0.0.1:1/ --rate 0", nil, "rate"},
+		"no such":      {"none.yaml", nil, "none.yaml"},
+		"both":         {"none.yaml --keys 3", nil, "--keys: the scenario says that"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -43,6 +52,9 @@ func TestRunCommand(t *testing.T) {
 				}
 			}
 		})
+	}
+	if r, err := result.Load(out); err != nil || len(r.Phases) != 1 || r.Phases[0].Sent != 8 {
+		t.Errorf("the file has %+v, %v", r, err)
 	}
 	if r := o.Record(); r.Targets["/0"].Total != 2 || r.Targets["/3"].Total != 2 {
 		t.Errorf("the keys did not take turns: %v", r.Targets)

@@ -123,7 +123,7 @@ func popular(t *testing.T, route string, n int) (misses int, o *origin.Origin) {
 	if r.err != nil || r.Lost() > r.Outcomes[load.Canceled] {
 		t.Errorf("%v, %v, %v", r.Outcomes, r.Example, r.err)
 	}
-	return p.status().forwarded() - 1 - forgiven(r.Result), o
+	return p.status().forwarded() - 1 - forgiven(r.Phase), o
 }
 
 func earlyRefresh(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"syscall"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"ringfence/loadtest/load"
 	"ringfence/loadtest/origin"
+	"ringfence/loadtest/result"
 )
 
 // rate is what this machine carries with ease in the tests' own build.
@@ -25,13 +27,16 @@ func rate() float64 {
 // aim is a plan of GETs for keys that are all different.
 func (p *process) aim(d time.Duration) load.Plan {
 	return load.Plan{
-		URL:  func(i int) string { return fmt.Sprintf("http://%s/%d", p.addr, i) },
+		Target: "http://" + p.addr,
+		Request: func(i int, _ time.Duration, _ *rand.Rand) load.Request {
+			return load.Path(fmt.Sprintf("/%d", i))
+		},
 		Rate: rate(), Duration: d, Timeout: soon,
 	}
 }
 
 type outcome struct {
-	load.Result
+	result.Phase
 	err error
 }
 

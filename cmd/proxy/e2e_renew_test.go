@@ -3,12 +3,14 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"ringfence/loadtest/load"
 	"ringfence/loadtest/origin"
+	"ringfence/loadtest/result"
 )
 
 // stormRate is how often a second one popular key is asked for.
@@ -22,8 +24,9 @@ func stormRate() float64 {
 // storm is a plan of GETs for one key.
 func (p *process) storm(target string, d time.Duration) load.Plan {
 	return load.Plan{
-		URL:  func(int) string { return "http://" + p.addr + target },
-		Rate: stormRate(), Duration: d, Timeout: soon,
+		Target:  "http://" + p.addr,
+		Request: func(int, time.Duration, *rand.Rand) load.Request { return load.Path(target) },
+		Rate:    stormRate(), Duration: d, Timeout: soon,
 	}
 }
 
@@ -36,15 +39,15 @@ func living(seconds int, more string) origin.Answer {
 
 // forgiven is how many requests may have waited for a fill on a machine that
 // stood still for a while: none where each was sent in time.
-func forgiven(r load.Result) int { return r.Late / 10 }
+func forgiven(r result.Phase) int { return r.Late / 10 }
 
 // calm fails where the answers of a storm were late: a tenth of the wait that
 // they must not have had, beyond what as many took that waited for nothing on
 // the same machine at the same time.
-func calm(t *testing.T, storm, control load.Result, wait time.Duration) {
+func calm(t *testing.T, storm, control result.Phase, wait time.Duration) {
 	t.Helper()
 	const nearly = 99
-	if got, usual := storm.Percentile(nearly), control.Percentile(nearly); got > 2*usual+wait/10 {
+	if got, usual := storm.Latency.Percentile(nearly), control.Latency.Percentile(nearly); got > 2*usual+wait/10 {
 		t.Errorf("%d %% of the answers took up to %s, while those of an answer that stays fresh took %s", nearly, got, usual)
 	}
 }
@@ -82,7 +85,7 @@ func TestPopularAnswersAreRenewedBehind(t *testing.T) {
 			storm, control := underLoad(t.Context(), p.storm("/popular", lasts)), underLoad(t.Context(), p.storm("/control", lasts))
 			r, still := <-storm, <-control
 			s := p.status()
-			if r.err != nil || r.Outcomes["200"] != r.Sent || s.forwarded()-2 > forgiven(r.Result) {
+			if r.err != nil || r.Outcomes["200"] != r.Sent || s.forwarded()-2 > forgiven(r.Phase) {
 				t.Errorf("%d sent, %d late, %v, %v; forwarded %v", r.Sent, r.Late, r.Outcomes, r.err, s.Requests.Forwarded)
 			}
 			c := o.Count("/popular")
@@ -90,7 +93,7 @@ func TestPopularAnswersAreRenewedBehind(t *testing.T) {
 			if c.Peak != 1 || c.Total < int(lasts/tt.cycle) || c.Total > tt.fills {
 				t.Errorf("the origin was asked %d times, %d at once; %d renewals in %s", c.Total, c.Peak, s.Requests.Renewals, lasts)
 			}
-			calm(t, r.Result, still.Result, takes)
+			calm(t, r.Phase, still.Phase, takes)
 		})
 	}
 }
@@ -163,7 +166,7 @@ func TestStaleAnswersStandIn(t *testing.T) {
 			}
 			// Only those wait who ask while the first attempt is made, and not
 			// for the half minute that it takes to give a silent origin up.
-			if most, half := r.Percentile(100), r.Percentile(50); most > 3*time.Second || half > time.Second/5 {
+			if most, half := r.Latency.Percentile(100), r.Latency.Percentile(50); most > 3*time.Second || half > time.Second/5 {
 				t.Errorf("an answer took %s, and half of them more than %s", most, half)
 			}
 		})

@@ -1,151 +1,139 @@
-// Package load sends requests at a constant rate, whatever the answers do (an
-// open loop), and measures each from the moment it was meant to be sent, so
-// that a server which stalls cannot hide the requests it kept from being sent.
+// Package load sends requests and measures the answers. In an open loop they are sent
+// at a rate, whatever the answers do, and each is measured from the moment it was
+// meant to be sent, so that a server which stalls cannot hide the requests it kept
+// from being sent. In a closed loop clients wait for answers, which tells the highest
+// rate that a server reaches and nothing of what its users would wait.
 package load
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"os"
-	"strconv"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"ringfence/loadtest/result"
 )
 
-// lateBy is how far behind its time a request may start before it is counted
-// as late.
+// lateBy is how far behind its time a request may be sent before it counts as late.
 const lateBy = 10 * time.Millisecond
 
-// Plan describes a run. URL, Rate and Duration are required.
-type Plan struct {
-	// URL returns where the i-th request goes, i counted from 0. It is called
-	// from many goroutines.
-	URL      func(i int) string
-	Rate     float64       // requests a second
-	Duration time.Duration // how long requests are sent
-	Timeout  time.Duration // bound on each request; default 10 s
-	Workers  int           // most requests under way at once; default 256
+// client sends requests and reads the answers.
+type client interface {
+	// do returns what came of a request by the deadline.
+	do(r *Request, deadline time.Time) (answer, error)
+	close()
 }
 
-// Run sends the plan's requests with GET and waits for their answers. When ctx
-// ends no more are sent and those under way are broken off. The error says
-// that the plan cannot be run; failed requests are counted in the result.
-func Run(ctx context.Context, p Plan) (Result, error) {
-	if p.URL == nil || p.Rate <= 0 || p.Duration <= 0 {
-		return Result{}, errors.New("load: want a URL, a rate above 0 and a duration above 0")
-	}
-	if p.Timeout <= 0 {
-		p.Timeout = 10 * time.Second
-	}
-	if p.Workers <= 0 {
-		p.Workers = 256
-	}
-	transport := &http.Transport{
-		MaxIdleConnsPerHost: p.Workers,
-		DisableCompression:  true,
-		DialContext:         (&net.Dialer{Timeout: p.Timeout}).DialContext,
-	}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{
-		Transport: transport, Timeout: p.Timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	r := run{
-		plan: p, client: client, start: time.Now(),
-		interval: time.Duration(float64(time.Second) / p.Rate),
-		total:    int64(p.Rate * p.Duration.Seconds()),
-	}
-	parts := make([]Result, min(int64(p.Workers), r.total))
-	var wg sync.WaitGroup
-	for i := range parts {
-		wg.Go(func() { parts[i] = r.work(ctx) })
-	}
-	wg.Wait()
-	return merge(parts, time.Since(r.start)), nil
+// answer is what is seen of one.
+type answer struct {
+	status int
+	cached cached
+	first  time.Time // when its first byte came
+	bytes  int64     // of its body
 }
 
-// run is shared by its workers, who take the requests in turn.
+// Run sends the plan's requests and waits for their answers. When ctx ends no more are
+// sent, and those under way are broken off. The error says that the plan cannot be
+// run; failed requests are counted in the result.
+func Run(ctx context.Context, p Plan) (result.Phase, error) {
+	p, to, err := p.checked()
+	if err != nil {
+		return result.Phase{}, err
+	}
+	var c client
+	if p.HTTP2 {
+		c = newStreams(ctx, p, to)
+	} else {
+		c = newConnections(ctx, p, to)
+	}
+	defer c.close()
+	r := &run{plan: p, client: c, record: newRecord(p), start: time.Now()}
+	if p.open() {
+		r.arrivals, r.alarm = newArrivals(p), newAlarm()
+		defer r.alarm.close()
+	}
+	var workers sync.WaitGroup
+	for i := range p.workers() {
+		workers.Go(func() { r.work(ctx, &r.record.shards[i%shards]) })
+	}
+	done := make(chan struct{})
+	go func() {
+		workers.Wait()
+		close(done)
+	}()
+	r.record.follow(r.start, done)
+	phase := r.record.phase
+	phase.Seconds = time.Since(r.start).Seconds()
+	if p.open() {
+		phase.Open, phase.Due = true, phase.Sent+int(r.skipped.Load())+r.arrivals.left()
+	}
+	return phase, nil
+}
+
+// run is shared by its workers.
 type run struct {
 	plan     Plan
-	client   *http.Client
+	client   client
+	record   *record
 	start    time.Time
-	interval time.Duration
-	total    int64
-	next     atomic.Int64
+	arrivals *arrivals    // nil in a closed loop
+	turn     sync.Mutex   // of the worker that waits until the next request is due
+	alarm    *alarm       // which wakes that one
+	taken    atomic.Int64 // requests in a closed loop
+	skipped  atomic.Int64 // requests that were due, and were not sent
 }
 
-func (r *run) work(ctx context.Context) Result {
-	res := newResult()
+func (r *run) work(ctx context.Context, to *shard) {
+	chance := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	for {
-		i := r.next.Add(1) - 1
-		if i >= r.total {
-			return res
+		i, at, busy, ok := r.next(ctx, chance)
+		if !ok {
+			return
 		}
-		intended := r.start.Add(time.Duration(i) * r.interval)
-		if !sleepUntil(ctx, intended) {
-			return res
+		due, sent := r.start.Add(at), time.Now()
+		late := sent.Sub(due) > lateBy
+		request := r.plan.Request(i, at, chance)
+		a, err := r.client.do(&request, sent.Add(r.plan.Timeout))
+		if err != nil && ctx.Err() != nil {
+			err = context.Canceled
 		}
-		if time.Since(intended) > lateBy {
-			res.Late++
-		}
-		status, err := get(ctx, r.client, r.plan.URL(int(i)))
-		res.add(status, err, time.Since(intended))
+		to.add(due, a, err, late, busy && late)
 	}
 }
 
-func sleepUntil(ctx context.Context, at time.Time) bool {
-	d := time.Until(at)
-	if d <= 0 {
-		return ctx.Err() == nil
+// next returns the number of a worker's next request when it is due, and when that is
+// after the start. It is busy where no worker was there in time.
+func (r *run) next(ctx context.Context, chance *rand.Rand) (i int, at time.Duration, busy, ok bool) {
+	if r.arrivals != nil {
+		return r.nextArrival(ctx)
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
+	if ctx.Err() != nil || r.plan.Think > 0 && !sleepUntil(ctx, time.Now().Add(time.Duration(chance.ExpFloat64()*float64(r.plan.Think)))) {
+		return 0, 0, false, false
 	}
+	i = int(r.taken.Add(1)) - 1
+	at = time.Since(r.start)
+	over := r.plan.Count > 0 && i >= r.plan.Count || r.plan.Duration > 0 && at >= r.plan.Duration
+	return i, at, false, !over
 }
 
-// get returns the status of a whole answer.
-func get(ctx context.Context, client *http.Client, url string) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, err
+// nextArrival has one worker at a time wait, which then can do so with precision.
+func (r *run) nextArrival(ctx context.Context) (i int, at time.Duration, busy, ok bool) {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	if ctx.Err() != nil {
+		return 0, 0, false, false
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, err
+	if i, at, ok = r.arrivals.next(); !ok {
+		return 0, 0, false, false
 	}
-	defer func() { _ = resp.Body.Close() }()
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return 0, fmt.Errorf("body: %w", err)
+	due := r.start.Add(at)
+	busy = time.Since(due) > lateBy
+	// What has waited for a connection for as long as a request may take once all are
+	// sent, is not sent any more.
+	if !r.alarm.await(ctx, due) || time.Since(r.start) > r.plan.Duration+r.plan.Timeout {
+		r.skipped.Add(1)
+		return 0, 0, false, false
 	}
-	return resp.StatusCode, nil
-}
-
-// outcome names what became of a request: its status, or the kind of error.
-func outcome(status int, err error) string {
-	switch {
-	case err == nil:
-		return strconv.Itoa(status)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return Refused
-	case errors.Is(err, context.Canceled):
-		return Canceled
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return Timeout
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return Broken
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return CutShort
-	}
-	return Failed
+	return i, at, busy, true
 }
