@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -106,5 +107,39 @@ func TestPrintRecord(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != 1+mostTargets || strings.Join(strings.Fields(lines[1]), " ") != "4 at most 3 at once /a" {
 		t.Errorf("printed %q", lines)
+	}
+}
+
+func TestReportCommand(t *testing.T) {
+	dir := t.TempDir()
+	one, page := filepath.Join(dir, "one.json"), filepath.Join(dir, "page.html")
+	run := result.Run{Name: "it", Phases: []result.Phase{{Name: "steady", Seconds: 1, Outcomes: map[string]int{"200": 5}, Sent: 5}}}
+	if err := run.Save(one); err != nil {
+		t.Fatal(err)
+	}
+	if err := (result.Run{}).Save(filepath.Join(dir, "none.json")); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		one:                                  "| answers, /s | 5.00 |",
+		"--html " + page + " " + one:         "",
+		filepath.Join(dir, "none.json"):      "it has no phases",
+		filepath.Join(dir, "missing.json"):   "no such file",
+		"--html " + dir + "/a/b.html " + one: "no such file",
+	} {
+		var out strings.Builder
+		c := reportCommand()
+		c.SetArgs(strings.Fields(args))
+		c.SetOut(&out)
+		c.SetErr(&out)
+		if err := c.ExecuteContext(t.Context()); err != nil {
+			out.WriteString(err.Error())
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %q is not in %q", args, want, out.String())
+		}
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "<h2>steady</h2>") {
+		t.Errorf("the page: %v: %.200s", err, text)
 	}
 }

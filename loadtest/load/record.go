@@ -103,12 +103,14 @@ func (r *record) gather(start time.Time) {
 	for i := range r.shards {
 		r.shards[i].moveTo(&r.phase, &tick, &latency)
 	}
-	if tick.Sent == 0 && len(r.phase.Series) > 0 && tick.Seconds < r.interval.Seconds()/2 {
-		return // the end, right after the last moment
-	}
 	tick.P50, tick.P99, tick.Max = micros(latency, 50), micros(latency, 99), micros(latency, 100)
 	r.phase.Latency.Merge(latency)
-	r.phase.Series = append(r.phase.Series, tick)
+	if n := len(r.phase.Series); n > 0 && tick.Seconds < r.interval.Seconds()/2 {
+		// The end, right after the last moment: too short for figures of its own.
+		r.phase.Series[n-1] = r.phase.Series[n-1].With(tick)
+	} else {
+		r.phase.Series = append(r.phase.Series, tick)
+	}
 	r.progress(tick)
 }
 

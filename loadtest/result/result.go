@@ -69,6 +69,21 @@ type Tick struct {
 	Max     float64 `json:"max"`
 }
 
+// With returns the moment and the one that follows as one, whose median and p99 are
+// those of the first.
+func (t Tick) With(next Tick) Tick {
+	t.At, t.Seconds = next.At, t.Seconds+next.Seconds
+	t.Sent += next.Sent
+	t.Hits += next.Hits
+	t.Told += next.Told
+	t.Bytes += next.Bytes
+	t.Max = max(t.Max, next.Max)
+	for i, n := range next.Classes {
+		t.Classes[i] += n
+	}
+	return t
+}
+
 // Answered is how many answers came.
 func (t Tick) Answered() (n int) {
 	for _, class := range t.Classes[1:] {
