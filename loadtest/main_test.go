@@ -143,3 +143,50 @@ func TestReportCommand(t *testing.T) {
 		t.Errorf("the page: %v: %.200s", err, text)
 	}
 }
+
+func TestReplayCommand(t *testing.T) {
+	o, err := origin.Start(origin.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Stop)
+	log := filepath.Join(t.TempDir(), "access.log")
+	text := `c - - [04/Mar/2026:05:06:07 +0000] "GET /a HTTP/1.1" 200 12
+nonsense
+c - - [04/Mar/2026:05:06:07 +0000] "POST /b HTTP/1.1" 200 12
+c - - [04/Mar/2026:05:06:07 +0000] "GET http://h.example/b HTTP/1.1" 200 12
+{"time":"2026-03-04T05:06:08.5Z","target":"/a","method":"HEAD"}
+`
+	if err := os.WriteFile(log, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, wants := range map[string][]string{
+		"--speed 5 --keep-host --threshold sent=3 --target http://" + o.Addr() + " " + log: {
+			"1 lines are no requests, such as line 2: ", "1 requests have other methods than GET, HEAD", "replay: sent=3: 3: met",
+		},
+		"--speed 0 --target http://a " + log:       {"--speed: want more than 0"},
+		"--method PUT --target http://a " + log:    {"no request is left to send"},
+		"--target nowhere " + log:                  {"want http://"},
+		"--target http://a missing.log":            {"no such file"},
+		"--target http://a --threshold x<1 " + log: {"no figure is called"},
+		"--target http://a --origin x " + log:      {"origin: want http://"},
+	} {
+		var out strings.Builder
+		c := replayCommand()
+		c.SetArgs(strings.Fields(args))
+		c.SetOut(&out)
+		c.SetErr(&out)
+		if err := c.ExecuteContext(t.Context()); err != nil {
+			out.WriteString(err.Error())
+		}
+		for _, want := range wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: %q is not in %q", args, want, out.String())
+			}
+		}
+	}
+	r := o.Record()
+	if len(r.Requests) != 3 || r.Requests[1].Get("Host") != "h.example" || r.Requests[1].Target != "/b" || r.Requests[2].Method != "HEAD" {
+		t.Errorf("%+v", r.Requests)
+	}
+}

@@ -56,14 +56,7 @@ answer or a 5xx), and where the rate was not kept, so that the figures are void.
 			if err != nil {
 				return err
 			}
-			r, err := s.Play(c.Context(), o.label, runProgress(c.ErrOrStderr()))
-			if len(r.Phases) > 0 {
-				err = errors.Join(err, r.WriteText(c.OutOrStdout()))
-				if o.out != "" {
-					err = errors.Join(err, r.Save(o.out))
-				}
-			}
-			return errors.Join(err, verdict(r))
+			return play(c, s, o.label, o.out)
 		},
 	}
 	f := c.Flags()
@@ -87,6 +80,18 @@ answer or a 5xx), and where the rate was not kept, so that the figures are void.
 	f.StringVar(&o.label, "label", "", "what this run is called in reports")
 	f.StringVar(&o.out, "out", "", "`file` for what came of it, as JSON, for loadtest report")
 	return c
+}
+
+// play plays a scenario, and tells what came of it.
+func play(c *cobra.Command, s *scenario.Scenario, label, out string) error {
+	r, err := s.Play(c.Context(), label, runProgress(c.ErrOrStderr()))
+	if len(r.Phases) > 0 {
+		err = errors.Join(err, r.WriteText(c.OutOrStdout()))
+		if out != "" {
+			err = errors.Join(err, r.Save(out))
+		}
+	}
+	return errors.Join(err, verdict(r))
 }
 
 // file returns the scenario that is meant.

@@ -14,6 +14,7 @@ type arrivals struct {
 	rate, to float64 // requests a second, at the start and at the end
 	seconds  float64
 	most     int
+	times    []time.Duration // in place of a rate
 
 	mu     sync.Mutex
 	chance *rand.Rand // nil: at even distances
@@ -26,6 +27,9 @@ func newArrivals(p Plan) *arrivals {
 	if a.most == 0 {
 		a.most = math.MaxInt
 	}
+	if a.times = p.Times; a.times != nil {
+		a.most = len(a.times)
+	}
 	if p.Poisson {
 		a.chance = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
@@ -37,8 +41,10 @@ func newArrivals(p Plan) *arrivals {
 func (a *arrivals) next() (i int, at time.Duration, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at, ok = a.due(a.events)
-	if !ok || a.i >= a.most {
+	if a.i >= a.most {
+		return a.i, 0, false
+	}
+	if at, ok = a.due(a.events); !ok {
 		return a.i, 0, false
 	}
 	i = a.i
@@ -53,6 +59,9 @@ func (a *arrivals) next() (i int, at time.Duration, ok bool) {
 
 // due is when the rate, summed up from the start, comes to this many events.
 func (a *arrivals) due(events float64) (time.Duration, bool) {
+	if a.times != nil {
+		return a.times[a.i], true
+	}
 	// The sum at t is rate t + (to - rate) t² / (2 seconds). This form of the root
 	// holds where the rate does not change, too.
 	grow := (a.to - a.rate) / a.seconds
@@ -68,6 +77,9 @@ func (a *arrivals) due(events float64) (time.Duration, bool) {
 func (a *arrivals) left() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.times != nil || a.i >= a.most {
+		return a.most - a.i
+	}
 	if _, ok := a.due(a.events); !ok {
 		return 0
 	}

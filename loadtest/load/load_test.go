@@ -135,6 +135,7 @@ func TestArrivals(t *testing.T) {
 		"falling":    {func(p *load.Plan) { p.Rate, p.To = 900, 100 }, 100, 100},
 		"by chance":  {func(p *load.Plan) { p.Poisson = true }, 50, 150}, // five standard deviations
 		"by count":   {func(p *load.Plan) { p.Count = 7 }, 7, 7},
+		"by a list":  {func(p *load.Plan) { p.Rate, p.Duration, p.Times = 0, 0, []time.Duration{0, 0, 5e6, 50e6} }, 4, 4},
 		"two":        {func(p *load.Plan) { p.Rate, p.Clients, p.Count, p.Duration = 0, 2, 9, 0 }, 9, 9},
 		"they think": {func(p *load.Plan) { p.Rate, p.Clients, p.Think = 0, 10, 20*time.Millisecond }, 10, 160},
 	} {
@@ -283,6 +284,7 @@ func TestRefusesPlans(t *testing.T) {
 		"want requests":          func(p *load.Plan) { p.Request = nil },
 		"a rate or clients":      func(p *load.Plan) { p.Clients = 1 },
 		"want no number below 0": func(p *load.Plan) { p.Count = -1 },
+		"want nothing beside":    func(p *load.Plan) { p.Times = []time.Duration{1} },
 		"want a duration":        func(p *load.Plan) { p.Duration = 0 },
 		"HTTP/2 shares":          func(p *load.Plan) { p.HTTP2, p.Fresh = true, true },
 	} {

@@ -12,8 +12,8 @@ import (
 	"ringfence/loadtest/result"
 )
 
-// Plan describes a phase. Target and Request are required, and Rate, for an open loop,
-// or Clients, for a closed one, with Duration or Count.
+// Plan describes a phase. Target and Request are required, and Rate with Duration or
+// Times, for an open loop, or Clients with Duration or Count, for a closed one.
 type Plan struct {
 	// Target is where requests go, such as http://127.0.0.1:8080; https is TLS.
 	Target string
@@ -25,6 +25,9 @@ type Plan struct {
 	Rate    float64 // requests a second, whatever the answers do
 	To      float64 // what Rate has changed to at the end, evenly; default Rate
 	Poisson bool    // arrivals are random and independent, at that rate
+
+	// Times are when requests are due after the start, in order, in place of a rate.
+	Times []time.Duration
 
 	Clients int           // each waits for an answer before its next request
 	Think   time.Duration // and this long besides: the mean of an exponential law
@@ -83,7 +86,7 @@ func (p Plan) Check() error {
 }
 
 // checked returns the plan with its defaults, and the address of its target.
-func (p Plan) checked() (Plan, *url.URL, error) {
+func (p Plan) checked() (plan Plan, to *url.URL, err error) {
 	if p.Timeout <= 0 {
 		p.Timeout = 10 * time.Second
 	}
@@ -93,7 +96,10 @@ func (p Plan) checked() (Plan, *url.URL, error) {
 	if p.To <= 0 {
 		p.To = p.Rate
 	}
-	to, err := url.Parse(p.Target)
+	if n := len(p.Times); n > 0 {
+		defer func() { plan.Duration = p.Times[n-1] + time.Nanosecond }()
+	}
+	to, err = url.Parse(p.Target)
 	if err != nil {
 		return p, nil, fmt.Errorf("load: %w", err)
 	}
@@ -102,11 +108,13 @@ func (p Plan) checked() (Plan, *url.URL, error) {
 		return p, nil, fmt.Errorf("target %q: want http://host:port or https://host:port", p.Target)
 	case p.Request == nil:
 		return p, nil, errors.New("want requests")
-	case (p.Rate > 0) == (p.Clients > 0):
+	case len(p.Times) > 0 && (p.Rate > 0 || p.Clients > 0 || p.Duration > 0 || p.Count > 0 || p.Poisson):
+		return p, nil, errors.New("want nothing beside times")
+	case len(p.Times) == 0 && (p.Rate > 0) == (p.Clients > 0):
 		return p, nil, errors.New("want either a rate or clients")
 	case p.Rate < 0 || p.Clients < 0 || p.Count < 0 || p.Think < 0 || p.ReadRate < 0:
 		return p, nil, errors.New("want no number below 0")
-	case p.Duration <= 0 && p.Count == 0, p.open() && p.Duration <= 0:
+	case len(p.Times) == 0 && (p.Duration <= 0 && p.Count == 0 || p.open() && p.Duration <= 0):
 		return p, nil, errors.New("want a duration above 0")
 	case p.HTTP2 && (p.Fresh || p.ReadRate > 0):
 		return p, nil, errors.New("HTTP/2 shares its connections, and reads no answer slowly")

@@ -37,11 +37,9 @@ func New(f *File) (*Scenario, error) {
 	if len(f.Phases) == 0 {
 		return nil, errors.New("phases: want at least one")
 	}
-	s := &Scenario{name: f.Name, target: f.Target, origin: strings.TrimSuffix(f.Origin, "/")}
-	if s.origin != "" {
-		if u, err := url.Parse(s.origin); err != nil || u.Scheme != "http" || u.Host == "" || u.Path != "" {
-			return nil, fmt.Errorf("origin: want http://host:port, got %q", f.Origin)
-		}
+	s, err := f.empty()
+	if err != nil {
+		return nil, err
 	}
 	base := load.Plan{Target: f.Target, Timeout: time.Duration(f.Timeout)}
 	switch f.Protocol {
@@ -51,7 +49,6 @@ func New(f *File) (*Scenario, error) {
 	default:
 		return nil, fmt.Errorf("protocol: want http/1.1 or h2, got %q", f.Protocol)
 	}
-	var err error
 	if base.TLS, err = f.TLS.config(f.folder); err != nil {
 		return nil, err
 	}
@@ -64,6 +61,18 @@ func New(f *File) (*Scenario, error) {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
 		s.phases = append(s.phases, one)
+	}
+	return s, nil
+}
+
+// empty is a scenario without phases.
+func (f *File) empty() (*Scenario, error) {
+	s := &Scenario{name: f.Name, target: f.Target, origin: strings.TrimSuffix(f.Origin, "/")}
+	if s.origin == "" {
+		return s, nil
+	}
+	if u, err := url.Parse(s.origin); err != nil || u.Scheme != "http" || u.Host == "" || u.Path != "" {
+		return nil, fmt.Errorf("origin: want http://host:port, got %q", f.Origin)
 	}
 	return s, nil
 }
@@ -120,21 +129,27 @@ func (f *File) phase(p Phase, plan load.Plan) (phase, error) {
 	if conditions == nil {
 		conditions = f.Thresholds
 	}
+	one := phase{name: p.Name, warmup: p.Warmup, plan: plan, search: p.Search}
+	one.thresholds, err = f.judges(conditions)
+	return one, err
+}
+
+// judges reads thresholds; where there are none it is that no request fails.
+func (f *File) judges(conditions []string) (list []threshold, err error) {
 	if conditions == nil {
 		conditions = []string{"errors = 0"}
 	}
-	one := phase{name: p.Name, warmup: p.Warmup, plan: plan, search: p.Search}
 	for _, text := range conditions {
 		c, err := parseThreshold(text)
 		if err != nil {
-			return phase{}, err
+			return nil, err
 		}
 		if c.metric.origin && f.Origin == "" {
-			return phase{}, fmt.Errorf("threshold %q: want origin, where its counts are told", text)
+			return nil, fmt.Errorf("threshold %q: want origin, where its counts are told", text)
 		}
-		one.thresholds = append(one.thresholds, c)
+		list = append(list, c)
 	}
-	return one, nil
+	return list, nil
 }
 
 // kind is a request that has been read.
@@ -253,4 +268,23 @@ func (c *Checks) check() (*load.Check, error) {
 		return nil, fmt.Errorf("checks: want at most %d headers", load.MostCheckFields)
 	}
 	return check, nil
+}
+
+// Replay is a scenario of one phase that is given, with these thresholds (none: errors =
+// 0), and the origin's counts from there ("" for none).
+func Replay(name, origin string, plan load.Plan, conditions []string) (*Scenario, error) {
+	f := &File{Name: name, Target: plan.Target, Origin: origin}
+	s, err := f.empty()
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.Check(); err != nil {
+		return nil, err
+	}
+	one := phase{name: "replay", plan: plan}
+	if one.thresholds, err = f.judges(conditions); err != nil {
+		return nil, err
+	}
+	s.phases = []phase{one}
+	return s, nil
 }
