@@ -34,9 +34,11 @@ type Options[V any] struct {
 
 const (
 	minBytes = 64 << 10
-	// bytesPerEntry is what an entry is expected to take on average, from which
-	// the number of the admission counters follows.
-	bytesPerEntry            = 8 << 10
+	// bytesPerEntry is what an entry is expected to take at least on average, from
+	// which the number of the admission counters follows. With too few of them keys
+	// are taken for each other: with an eighth of these the hit ratio of entries of 1
+	// KiB is 3 to 4 points lower. They take some 3 % of the memory.
+	bytesPerEntry            = 1 << 10
 	minCounters, maxCounters = 1 << 12, 1 << 25
 	// getBatch is how many look-ups ristretto collects before it counts them.
 	// Each batch wakes its goroutine, which costs a hit more than the look-up.
