@@ -21,7 +21,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(originCommand(), runCommand(), reportCommand(), replayCommand(), drillCommand(), compareCommand(), floorCommand())
+	root.AddCommand(originCommand(), runCommand(), reportCommand(), replayCommand(), simulateCommand(), drillCommand(), compareCommand(), floorCommand())
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {

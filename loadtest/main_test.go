@@ -190,3 +190,38 @@ c - - [04/Mar/2026:05:06:07 +0000] "GET http://h.example/b HTTP/1.1" 200 12
 		t.Errorf("%+v", r.Requests)
 	}
 }
+
+func TestSimulateCommand(t *testing.T) {
+	dir := t.TempDir()
+	log, page, data := filepath.Join(dir, "access.log"), filepath.Join(dir, "page.html"), filepath.Join(dir, "data.json")
+	var text strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&text, "c - - [04/Mar/2026:05:06:%02d +0000] \"GET /%d HTTP/1.1\" 200 1000\n", i%60, i%10)
+	}
+	if err := os.WriteFile(log, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"--memory 1MiB --ttl 1h --servers 2 --html " + page + " --json " + data + " " + log: "lru        1h0m0s  1.00         90.00 %",
+		"--memory x " + log:   `--memory: want a number of bytes such as 64MiB, got "x"`,
+		"--policy arc " + log: `no policy is called "arc"`,
+		"--servers 0 " + log:  "ring: no members",
+	} {
+		var out strings.Builder
+		c := simulateCommand()
+		c.SetArgs(strings.Fields(args))
+		c.SetOut(&out)
+		c.SetErr(&out)
+		if err := c.ExecuteContext(t.Context()); err != nil {
+			out.WriteString(err.Error())
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %q is not in\n%s", args, want, out.String())
+		}
+	}
+	for path, want := range map[string]string{page: "<svg", data: `"hit_ratio": 0.9`} {
+		if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v: %.300s", path, err, text)
+		}
+	}
+}

@@ -37,15 +37,16 @@ var rooms = map[string][]string{
 	"proxy/admin":       {"proxy", "proxy/cache", "proxy/edge", "proxy/upstream", "health", "proxy/histogram", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
 	"proxy/server":      {"singleflight/redis", "proxy", "proxy/accesslog", "proxy/admin", "proxy/cache", "proxy/config", "proxy/edge", "proxy/handover", "proxy/upstream", "proxy/upstream/discover", "proxy/watch", "proxy/wire", "health", "github.com/valyala/fasthttp"},
 	"cmd/proxy":         {"proxy/config", "proxy/handover", "proxy/server", "github.com/spf13/cobra", "golang.org/x/term"},
-	"loadtest":          {"loadtest/compare", "loadtest/drill", "loadtest/load", "loadtest/logs", "loadtest/origin", "loadtest/report", "loadtest/result", "loadtest/scenario", "github.com/spf13/cobra", "golang.org/x/term"},
+	"loadtest":          {"loadtest/compare", "loadtest/drill", "loadtest/load", "loadtest/logs", "loadtest/origin", "loadtest/report", "loadtest/result", "loadtest/scenario", "loadtest/simulate", "gopkg.in/yaml.v3", "github.com/spf13/cobra", "golang.org/x/term"},
 	"loadtest/compare":  {"github.com/HdrHistogram/hdrhistogram-go", "github.com/valyala/fasthttp", "golang.org/x/sys/unix"},
 	"loadtest/drill":    {"loadtest/origin"},
 	"loadtest/keys":     {},
 	"loadtest/load":     {"loadtest/result", "golang.org/x/sys/unix"},
 	"loadtest/scenario": {"loadtest/keys", "loadtest/load", "loadtest/origin", "loadtest/result", "gopkg.in/yaml.v3"},
-	"loadtest/report":   {"loadtest/result"},
+	"loadtest/report":   {"loadtest/result", "loadtest/simulate"},
 	"loadtest/result":   {"github.com/HdrHistogram/hdrhistogram-go"},
 	"loadtest/logs":     {},
+	"loadtest/simulate": {"loadtest/logs", "ring", "github.com/dgraph-io/ristretto/v2"},
 	"loadtest/origin":   {},
 }
 
