@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"ringfence/loadtest/origin"
 	"ringfence/loadtest/result"
 )
@@ -127,16 +129,9 @@ func TestReportCommand(t *testing.T) {
 		filepath.Join(dir, "missing.json"):   "no such file",
 		"--html " + dir + "/a/b.html " + one: "no such file",
 	} {
-		var out strings.Builder
-		c := reportCommand()
-		c.SetArgs(strings.Fields(args))
-		c.SetOut(&out)
-		c.SetErr(&out)
-		if err := c.ExecuteContext(t.Context()); err != nil {
-			out.WriteString(err.Error())
-		}
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("%s: %q is not in %q", args, want, out.String())
+		out := told(t, reportCommand(), args)
+		if !strings.Contains(out, want) {
+			t.Errorf("%s: %q is not in %q", args, want, out)
 		}
 	}
 	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "<h2>steady</h2>") {
@@ -171,17 +166,10 @@ c - - [04/Mar/2026:05:06:07 +0000] "GET http://h.example/b HTTP/1.1" 200 12
 		"--target http://a --threshold x<1 " + log: {"no figure is called"},
 		"--target http://a --origin x " + log:      {"origin: want http://"},
 	} {
-		var out strings.Builder
-		c := replayCommand()
-		c.SetArgs(strings.Fields(args))
-		c.SetOut(&out)
-		c.SetErr(&out)
-		if err := c.ExecuteContext(t.Context()); err != nil {
-			out.WriteString(err.Error())
-		}
+		out := told(t, replayCommand(), args)
 		for _, want := range wants {
-			if !strings.Contains(out.String(), want) {
-				t.Errorf("%s: %q is not in %q", args, want, out.String())
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: %q is not in %q", args, want, out)
 			}
 		}
 	}
@@ -207,16 +195,9 @@ func TestSimulateCommand(t *testing.T) {
 		"--policy arc " + log: `no policy is called "arc"`,
 		"--servers 0 " + log:  "ring: no members",
 	} {
-		var out strings.Builder
-		c := simulateCommand()
-		c.SetArgs(strings.Fields(args))
-		c.SetOut(&out)
-		c.SetErr(&out)
-		if err := c.ExecuteContext(t.Context()); err != nil {
-			out.WriteString(err.Error())
-		}
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("%s: %q is not in\n%s", args, want, out.String())
+		out := told(t, simulateCommand(), args)
+		if !strings.Contains(out, want) {
+			t.Errorf("%s: %q is not in\n%s", args, want, out)
 		}
 	}
 	for path, want := range map[string]string{page: "<svg", data: `"hit_ratio": 0.9`} {
@@ -224,4 +205,17 @@ func TestSimulateCommand(t *testing.T) {
 			t.Errorf("%s: %v: %.300s", path, err, text)
 		}
 	}
+}
+
+// told is what a command writes, and its error.
+func told(t *testing.T, c *cobra.Command, args string) string {
+	t.Helper()
+	var out strings.Builder
+	c.SetArgs(strings.Fields(args))
+	c.SetOut(&out)
+	c.SetErr(&out)
+	if err := c.ExecuteContext(t.Context()); err != nil {
+		out.WriteString(err.Error())
+	}
+	return out.String()
 }
