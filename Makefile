@@ -1,7 +1,9 @@
 # make test    the whole suite with the race detector; installs what it needs
 # make conformance  the behaviours of the HTTP cache, one by one, and their summary
-# make drills  what a fleet of three promises, and five servers behind one proxy on bad days, with real processes and a
-#              real engine; takes some eight minutes of a quiet machine
+# make drill   what a fleet of three promises, and five servers behind one proxy on bad days, with real processes and a
+#              real engine; takes some ten minutes of a quiet machine
+# make soak    an hour of mixed load on a fleet of three, and every mishap over and over: whether memory, goroutines and
+#              descriptors stay what they are
 # make compare what an answer costs here, in nginx, HAProxy and Varnish, and in fasthttp alone; takes ten minutes
 # make simulation  100,000 schedules of what may go wrong in a fleet; the tests run a few hundred
 # make lint    formatting, vet, golangci-lint, go.mod tidiness, a build for macOS
@@ -23,7 +25,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 # dependencies.
 LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build man install image test conformance drills compare simulation lint bench fuzz screenshots deps clean
+.PHONY: all build man install image test conformance drill soak compare simulation lint bench fuzz screenshots deps clean
 
 all: lint test build
 
@@ -54,8 +56,11 @@ test: deps
 conformance:
 	cd cmd/proxy && $(GO) test -count 1 -run '^TestConformance$$'
 
-drills: deps
+drill: deps
 	$(GO) run ./loadtest drill all
+
+soak: deps
+	$(GO) run ./loadtest drill soak --for 1h
 
 compare:
 	@.ci/deps gcc haproxy nginx varnishd=varnish

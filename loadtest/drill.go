@@ -25,7 +25,8 @@ func drillCommand() *cobra.Command {
 with five servers behind it or 10,000 slow clients before it, on this machine;
 kill, pause and overload what the drill is about; and say of each requirement
 whether it held. Without a name the drills are listed; fleet, balance and edge
-are those of each kind, all is every one.
+are those of each kind, all is every one. The drill soak puts a fleet through
+everything at once, over and over for as long as --for says.
 
 A fleet needs redis-server, or the engine that --engine names; all need Go to
 build the proxy unless --proxy names it. Exit status 1 where a requirement was
@@ -52,12 +53,14 @@ not met.`,
 					return err
 				}
 			}
+			env.Progress = func(line string) { c.PrintErrln(line) }
 			return runDrills(c.Context(), c.OutOrStdout(), drills, env)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&env.Proxy, "proxy", "", "`path` of the proxy's binary; built from ./cmd/proxy unless given")
 	f.StringVar(&env.Engine, "engine", "redis-server", "`program` of the engine: Redis 7.0 or later, or Valkey")
+	f.DurationVar(&env.For, "for", 0, "how long soak goes on; it goes through everything twice at least, in some three minutes")
 	f.Float64Var(&env.Margin, "margin", 1, "what bounds on time are multiplied by, and rates divided by, for slow machines")
 	return c
 }

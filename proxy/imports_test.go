@@ -39,7 +39,7 @@ var rooms = map[string][]string{
 	"cmd/proxy":         {"proxy/config", "proxy/handover", "proxy/server", "github.com/spf13/cobra", "golang.org/x/term"},
 	"loadtest":          {"loadtest/compare", "loadtest/drill", "loadtest/load", "loadtest/logs", "loadtest/origin", "loadtest/report", "loadtest/result", "loadtest/scenario", "loadtest/simulate", "gopkg.in/yaml.v3", "github.com/spf13/cobra", "golang.org/x/term"},
 	"loadtest/compare":  {"github.com/HdrHistogram/hdrhistogram-go", "github.com/valyala/fasthttp", "golang.org/x/sys/unix"},
-	"loadtest/drill":    {"loadtest/origin"},
+	"loadtest/drill":    {"loadtest/keys", "loadtest/load", "loadtest/origin", "loadtest/result"},
 	"loadtest/keys":     {},
 	"loadtest/load":     {"loadtest/result", "golang.org/x/sys/unix"},
 	"loadtest/scenario": {"loadtest/keys", "loadtest/load", "loadtest/origin", "loadtest/result", "gopkg.in/yaml.v3"},

@@ -1,7 +1,8 @@
 // Package drill puts a fleet of real proxies, with their engine and an origin,
 // one proxy with five servers behind it, and one with a crowd of slow clients
-// before it, through what happens in operation, and says of each requirement whether it held. It speaks HTTP to the proxies
-// and Redis's protocol to the engines, and imports nothing of either.
+// before it, through what happens in operation, and says of each requirement
+// whether it held. It speaks HTTP to the proxies and Redis's protocol to the
+// engines, and imports nothing of either.
 package drill
 
 import (
@@ -14,7 +15,7 @@ import (
 
 const (
 	// longest bounds a drill.
-	longest = 3 * time.Minute
+	longest = 5 * time.Minute
 	// wave is how many clients ask at once.
 	wave = 300
 	// returnTime is how long a fleet may take to use an engine that is back.
@@ -37,6 +38,11 @@ type Env struct {
 	// for calls of the engine, and what the rate of requests is divided by, for
 	// slow builds and machines; default 1.
 	Margin float64
+	// For is how long Soak goes on; default as long as it takes at least, some three
+	// minutes.
+	For time.Duration
+	// Progress is told how far Soak has come; nil: nobody is.
+	Progress func(string)
 	// Turn is held by a drill of Balance or Edge while it needs the machine for itself,
 	// and no longer while it waits for the proxy to come to rest. Drills with the
 	// same Turn may be run at once. Default: one of its own.
@@ -50,6 +56,9 @@ func (e Env) withDefaults() Env {
 	e.Margin = max(e.Margin, 1)
 	if e.Turn == nil {
 		e.Turn = &sync.Mutex{}
+	}
+	if e.Progress == nil {
+		e.Progress = func(string) {}
 	}
 	return e
 }
@@ -74,10 +83,14 @@ type Drill struct {
 	upstream    string // of the upstream, likewise
 	route       string // and of the route, each with a comma before it
 	days        func(context.Context, *farm) error
+	run         func(context.Context, Env) (Report, error) // in place of a scene and days
 }
 
 // All returns the drills in the order in which to run them.
-func All() []Drill { return slices.Concat(Fleet(), Balance(), Edge()) }
+func All() []Drill { return append(slices.Concat(Fleet(), Balance(), Edge()), Soak()) }
+
+// Soak returns the drill that can be played for as long as one likes.
+func Soak() Drill { return soaking }
 
 // Fleet returns the drills of a fleet of three with its engine.
 func Fleet() []Drill {
@@ -100,16 +113,24 @@ func Find(name string) (Drill, bool) {
 
 // Run starts an origin, engines and a fleet of three, or five servers and a proxy
 // before them, plays the drill and ends all of them. It takes some seconds, and
-// three minutes at most. The error says that the drill could not be played to its
+// five minutes and Env.For at most. The error says that the drill could not be played to its
 // end; what was found until then is in the report. Drills measure time: they
 // should run one at a time, or with the same Turn.
 func (d Drill) Run(ctx context.Context, env Env) (Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	env = env.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, longest+env.For)
 	defer cancel()
-	if d.days != nil {
-		return d.runDays(ctx, env.withDefaults())
+	switch {
+	case d.run != nil:
+		r, err := d.run(ctx, env)
+		if err != nil {
+			err = fmt.Errorf("drill %s: %w", d.Name, err)
+		}
+		return r, err
+	case d.days != nil:
+		return d.runDays(ctx, env)
 	}
-	s, err := newStage(env.withDefaults(), d.setup)
+	s, err := newStage(env, d.setup)
 	if err == nil {
 		if err = s.open(ctx); err == nil {
 			err = d.scene(ctx, s)

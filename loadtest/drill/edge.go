@@ -193,7 +193,7 @@ type gauges struct {
 // in time.
 func (f *farm) eventually(ctx context.Context, ok func(gauges) bool) (g gauges, is bool, err error) {
 	for end := time.Now().Add(f.env.widened(startTime)); ; {
-		m, err := f.metrics(ctx)
+		m, err := f.proxy.metrics(ctx)
 		if err != nil {
 			return g, false, err
 		}
@@ -216,7 +216,7 @@ func (f *farm) freed(ctx context.Context) error {
 	var v vitals
 	var failed error
 	_, err := until(ctx, f.env.widened(quietTime), func() bool {
-		v, failed = f.vitals(ctx)
+		v, failed = f.proxy.vitals(ctx)
 		return failed != nil || v.heap <= f.calm.heap+heapRest
 	})
 	if err = errors.Join(err, failed); err == nil {

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -95,7 +93,7 @@ func (f *farm) open(ctx context.Context, d Drill) (err error) {
 	if err := pause(ctx, 500*time.Millisecond); err != nil {
 		return err
 	}
-	if f.calm, err = f.vitals(ctx); err != nil {
+	if f.calm, err = f.proxy.vitals(ctx); err != nil {
 		return err
 	}
 	return f.warm(ctx)
@@ -155,48 +153,6 @@ func (f *farm) close() {
 	_ = os.RemoveAll(f.dir) // in the folder for what is temporary
 }
 
-// vitals are what a proxy holds on to.
-type vitals struct {
-	goroutines, descriptors int
-	underWay                int   // requests, fills, those who wait, by all gauges
-	heap                    int64 // in use, in bytes
-}
-
-func (f *farm) vitals(ctx context.Context) (v vitals, err error) {
-	m, err := f.metrics(ctx)
-	if err != nil {
-		return v, err
-	}
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", f.proxy.cmd.Process.Pid))
-	v.goroutines, v.descriptors, v.heap = int(m["go_goroutines"]), len(files), int64(m["go_memstats_heap_inuse_bytes"])
-	for series, value := range m {
-		name, _, _ := strings.Cut(strings.TrimPrefix(series, "ringfence_"), "{")
-		switch name {
-		case "requests_in_flight", "fills_in_progress", "fill_waiters", "fill_buffered_bytes",
-			"upstream_server_in_flight", "upstream_server_queued", "client_connections":
-			v.underWay += int(value)
-		}
-	}
-	return v, err
-}
-
-// metrics are the proxy's, by series as Prometheus writes them.
-func (f *farm) metrics(ctx context.Context) (map[string]float64, error) {
-	text, err := call(ctx, http.MethodGet, "http://"+f.proxy.admin+"/metrics")
-	m := map[string]float64{}
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		at := strings.LastIndexByte(line, ' ')
-		if at < 0 || line[0] == '#' {
-			continue
-		}
-		if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
-			m[line[:at]] = v
-		}
-	}
-	return m, err
-}
-
 // peak watches how many requests a server has in flight, until the function that
 // it returns is called, which tells the most.
 func (f *farm) peak(ctx context.Context, server string) func() (int, error) {
@@ -207,7 +163,7 @@ func (f *farm) peak(ctx context.Context, server string) func() (int, error) {
 	watch.Go(func() {
 		for failed == nil && pause(ctx, 50*time.Millisecond) == nil {
 			var m map[string]float64
-			if m, failed = f.metrics(ctx); failed == nil {
+			if m, failed = f.proxy.metrics(ctx); failed == nil {
 				most = max(most, int(m[`ringfence_upstream_server_in_flight{server="`+server+`",upstream="app"}`]))
 			}
 		}
@@ -228,7 +184,7 @@ func (f *farm) quiet(ctx context.Context) error {
 	var v vitals
 	var failed error
 	_, err := until(ctx, f.env.widened(quietTime), func() bool {
-		v, failed = f.vitals(ctx)
+		v, failed = f.proxy.vitals(ctx)
 		return failed != nil || v.goroutines <= f.calm.goroutines && v.descriptors <= f.calm.descriptors && v.underWay == 0
 	})
 	if err = errors.Join(err, failed); err != nil {

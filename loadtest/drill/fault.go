@@ -21,7 +21,7 @@ func faults() []fault {
 		{"paused", "the engine stands still (SIGSTOP), and goes on", pauseEngine, resume},
 		{"slow", "the engine takes several timeouts for each answer", slow, fast},
 		{"full", "the engine has no memory left (maxmemory, noeviction)", set("maxmemory", "1"), set("maxmemory", "0")},
-		{"loading", "the engine is started again and loads its data for long", load, loaded},
+		{"loading", "the engine is started again and loads its data for long", startLoading, loaded},
 		{"readonly", "the engine becomes a replica, which nobody may write to", replica, master},
 	}
 }
@@ -69,8 +69,8 @@ func fast(_ context.Context, e *engine) error {
 	return nil
 }
 
-// load restarts the engine with data whose loading takes about half a minute.
-func load(ctx context.Context, e *engine) error {
+// startLoading restarts the engine with data whose loading takes about half a minute.
+func startLoading(ctx context.Context, e *engine) error {
 	const keys, delay = 50_000, 500 // microseconds for each key
 	for _, words := range [][]string{
 		{"DEBUG", "POPULATE", strconv.Itoa(keys), "drill", "100"},

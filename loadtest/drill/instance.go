@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -99,4 +102,62 @@ func (i *instance) settle(ctx context.Context) error {
 		return fmt.Errorf("instance %s: a fill has no end", i.name)
 	}
 	return err
+}
+
+// operate tells the proxy what to do with a server.
+func (i *instance) operate(ctx context.Context, what, server string) error {
+	_, err := call(ctx, http.MethodPost, "http://"+i.admin+"/api/"+what+"?upstream=app&server="+url.QueryEscape(server), "")
+	return err
+}
+
+// vitals are what a proxy holds on to.
+type vitals struct {
+	goroutines, descriptors int
+	underWay                int      // requests, fills, those who wait, by all gauges
+	busy                    []string // the gauges that are not zero
+	heap                    int64    // in use, in bytes
+	memory                  int64    // of the process, in bytes; 0 where nobody asked
+}
+
+func (i *instance) vitals(ctx context.Context) (v vitals, err error) {
+	m, err := i.metrics(ctx)
+	if err != nil {
+		return v, err
+	}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", i.cmd.Process.Pid))
+	v.goroutines, v.descriptors, v.heap = int(m["go_goroutines"]), len(files), int64(m["go_memstats_heap_inuse_bytes"])
+	for series, value := range m {
+		name, _, _ := strings.Cut(strings.TrimPrefix(series, "ringfence_"), "{")
+		switch name {
+		case "requests_in_flight", "fills_in_progress", "fill_waiters", "fill_buffered_bytes",
+			"upstream_server_in_flight", "upstream_server_queued", "client_connections":
+			if value != 0 {
+				v.underWay += int(value)
+				v.busy = append(v.busy, fmt.Sprintf("%s %.0f", strings.TrimPrefix(series, "ringfence_"), value))
+			}
+		}
+	}
+	return v, err
+}
+
+// metrics are the proxy's, by series as Prometheus writes them.
+func (i *instance) metrics(ctx context.Context) (map[string]float64, error) {
+	text, err := call(ctx, http.MethodGet, "http://"+i.admin+"/metrics", "")
+	m := map[string]float64{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || line[0] == '#' {
+			continue
+		}
+		if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
+			m[line[:at]] = v
+		}
+	}
+	return m, err
+}
+
+// String is what is of interest at rest.
+func (v vitals) String() string {
+	return fmt.Sprintf("%d goroutines, %d descriptors, %.1f MiB%s", v.goroutines, v.descriptors, float64(v.memory)/(1<<20), strings.Join(append([]string{""}, v.busy...), ", "))
 }

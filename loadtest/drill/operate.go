@@ -3,8 +3,6 @@ package drill
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 )
@@ -32,7 +30,7 @@ var drained = Drill{
 			return err
 		}
 		began := time.Now()
-		if err := f.operate(ctx, "drain", out); err != nil {
+		if err := f.proxy.operate(ctx, "drain", out.name); err != nil {
 			return err
 		}
 		ordered := b.now()
@@ -48,7 +46,7 @@ var drained = Drill{
 			return err
 		}
 		began = time.Now()
-		if err := f.operate(ctx, "restore", out); err != nil {
+		if err := f.proxy.operate(ctx, "restore", out.name); err != nil {
 			return err
 		}
 		if err := f.standing(ctx, out.name, began, 2*time.Second, "live"); err != nil {
@@ -65,12 +63,6 @@ var drained = Drill{
 		f.onlyItsOwnMoved(homes, meanwhile, out.name)
 		return f.allAreBack(ctx, homes)
 	},
-}
-
-// operate tells the proxy what to do with a server.
-func (f *farm) operate(ctx context.Context, what string, s *server) error {
-	_, err := call(ctx, http.MethodPost, "http://"+f.proxy.admin+"/api/"+what+"?upstream=app&server="+url.QueryEscape(s.name))
-	return err
 }
 
 var slowStart = Drill{

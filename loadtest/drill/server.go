@@ -51,13 +51,13 @@ func (s *server) start(ctx context.Context) error {
 
 // tell changes how it answers, as origin.Control understands it.
 func (s *server) tell(ctx context.Context, query string) error {
-	_, err := call(ctx, http.MethodPost, "http://"+s.addr+"/control?"+query)
+	_, err := call(ctx, http.MethodPost, "http://"+s.addr+"/control?"+query, "")
 	return err
 }
 
 // requests is how many it has got since it was started.
 func (s *server) requests(ctx context.Context) (int, error) {
-	text, err := call(ctx, http.MethodGet, "http://"+s.addr+origin.ControlPath)
+	text, err := call(ctx, http.MethodGet, "http://"+s.addr+origin.ControlPath, "")
 	if err != nil {
 		return 0, err
 	}
@@ -70,14 +70,17 @@ func (s *server) requests(ctx context.Context) (int, error) {
 
 // call asks for what is answered at once, on a connection of its own, and
 // returns the answer's body.
-func call(ctx context.Context, method, url string) (string, error) {
+func call(ctx context.Context, method, url, body string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return "", err
 	}
 	req.Close = true
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err

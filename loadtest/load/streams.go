@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,19 +18,42 @@ type streams struct {
 	ctx       context.Context
 	to        string
 	transport *http.Transport
+
+	mu    sync.Mutex
+	conns []net.Conn // all there have been
 }
 
 func newStreams(ctx context.Context, p Plan, to *url.URL) *streams {
 	var protocols http.Protocols
 	protocols.SetHTTP2(to.Scheme == "https")
 	protocols.SetUnencryptedHTTP2(to.Scheme == "http")
-	return &streams{ctx: ctx, to: to.Scheme + "://" + to.Host, transport: &http.Transport{
-		Protocols: &protocols, TLSClientConfig: p.TLS, DisableCompression: true,
-		DialContext: (&net.Dialer{Timeout: p.Timeout}).DialContext, TLSHandshakeTimeout: p.Timeout,
-	}}
+	s := &streams{ctx: ctx, to: to.Scheme + "://" + to.Host}
+	d := net.Dialer{Timeout: p.Timeout}
+	s.transport = &http.Transport{
+		Protocols: &protocols, TLSClientConfig: p.TLS, DisableCompression: true, TLSHandshakeTimeout: p.Timeout,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := d.DialContext(ctx, network, address)
+			if err == nil {
+				s.mu.Lock()
+				s.conns = append(s.conns, conn)
+				s.mu.Unlock()
+			}
+			return conn, err
+		},
+	}
+	return s
 }
 
-func (s *streams) close() { s.transport.CloseIdleConnections() }
+// close ends all connections. The transport would leave those open on which a stream
+// that was broken off is not over.
+func (s *streams) close() {
+	s.transport.CloseIdleConnections()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.conns {
+		_ = conn.Close() // most are closed
+	}
+}
 
 func (s *streams) do(r *Request, deadline time.Time) (a answer, err error) {
 	ctx, cancel := context.WithDeadline(s.ctx, deadline)
