@@ -69,7 +69,7 @@ Policies: ` + policyHelp(),
 	f := c.Flags()
 	f.StringSliceVar(&sizes, "memory", []string{"16MiB", "64MiB", "256MiB", "1GiB"}, "sizes of the cache")
 	f.DurationSliceVar(&ttls, "ttl", []time.Duration{time.Minute, time.Hour}, "how long answers stay fresh")
-	f.StringSliceVar(&policies, "policy", []string{"ristretto", "lru"}, "how the cache chooses what it keeps")
+	f.StringSliceVar(&policies, "policy", []string{"ristretto", "w-tinylfu", "lru"}, "how the cache chooses what it keeps")
 	f.IntSliceVar(&o.Servers, "servers", []int{2, 3, 5, 10}, "how many servers there are")
 	f.StringVar(&overhead, "overhead", "1063", "memory for an object beside its body; Ringfence's is measured")
 	f.BoolVar(&o.ByPath, "ignore-query", false, "requests that differ in their query share an answer")

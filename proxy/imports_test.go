@@ -46,7 +46,7 @@ var rooms = map[string][]string{
 	"loadtest/report":   {"loadtest/result", "loadtest/simulate"},
 	"loadtest/result":   {"github.com/HdrHistogram/hdrhistogram-go"},
 	"loadtest/logs":     {},
-	"loadtest/simulate": {"loadtest/logs", "ring", "github.com/dgraph-io/ristretto/v2"},
+	"loadtest/simulate": {"loadtest/logs", "ring", "github.com/dgraph-io/ristretto/v2", "github.com/maypok86/otter/v2"},
 	"loadtest/origin":   {},
 }
 

@@ -3,9 +3,12 @@ package simulate
 import (
 	"container/list"
 	"fmt"
+	"math"
+	"math/bits"
 	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
+	"github.com/maypok86/otter/v2"
 )
 
 // Policy is how a cache chooses what it keeps.
@@ -26,6 +29,7 @@ type store interface {
 func Policies() []Policy {
 	return []Policy{
 		{"ristretto", "TinyLFU before a sampled LFU: what Ringfence's memory is", openRistretto},
+		{"w-tinylfu", "a window before a segmented LRU with TinyLFU between them, its size found by hill climbing", openWTinyLFU},
 		{"lru", "what was used last stays", func(memory int64) (store, error) { return openLRU(memory), nil }},
 	}
 }
@@ -80,10 +84,45 @@ func (*lru) close() {}
 
 // The settings of Ringfence's memory.
 const (
-	countersFor               = 1 << 10 // bytes of memory there is to a key that is counted, ten times
-	leastCounted, mostCounted = 1 << 12, 1 << 25
+	countersFor               = 1 << 10 // bytes of memory for which ten keys are counted; the sum is a power of two
+	leastCounted, mostCounted = 1 << 16, 1 << 25
 	lookBatch                 = 512
 )
+
+// wTinyLFU is otter, which follows Caffeine (Einziger, Eytan, Friedman and Manes,
+// Adaptive Software Cache Management, Middleware 2018).
+type wTinyLFU struct {
+	cache *otter.Cache[int, sized]
+}
+
+type sized struct {
+	until time.Duration
+	size  uint32
+}
+
+func openWTinyLFU(memory int64) (store, error) {
+	c, err := otter.New(&otter.Options[int, sized]{
+		MaximumWeight: uint64(max(memory, 0)),
+		Weigher:       func(_ int, v sized) uint32 { return v.size },
+		Executor:      func(does func()) { does() }, // the same in every run
+	})
+	if err != nil {
+		return nil, err
+	}
+	return wTinyLFU{c}, nil
+}
+
+func (s wTinyLFU) get(key int) (time.Duration, bool) {
+	v, ok := s.cache.GetIfPresent(key)
+	return v.until, ok
+}
+
+func (s wTinyLFU) put(key int, until time.Duration, size int64) {
+	s.cache.Set(key, sized{until, uint32(min(size, math.MaxUint32))})
+	s.cache.CleanUp()
+}
+
+func (s wTinyLFU) close() { s.cache.StopAllGoroutines() }
 
 // ristrettoStore waits for each write, as the memory tier does.
 type ristrettoStore struct {
@@ -92,7 +131,7 @@ type ristrettoStore struct {
 
 func openRistretto(memory int64) (store, error) {
 	c, err := ristretto.NewCache(&ristretto.Config[uint64, time.Duration]{
-		NumCounters: min(max(10*memory/countersFor, leastCounted), mostCounted), MaxCost: memory,
+		NumCounters: 1 << bits.Len64(uint64(min(max(10*memory/countersFor, leastCounted), mostCounted)-1)), MaxCost: memory,
 		BufferItems: lookBatch, IgnoreInternalCost: true,
 		KeyToHash: func(key uint64) (uint64, uint64) { return mix(key), 0 }, // as hashes of names are
 	})

@@ -104,7 +104,7 @@ func TestScan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if own, lru := r.Caches[0], r.Caches[1]; own.HitRatio < 0.15 || own.HitRatio > 0.5 || lru.HitRatio < 0.25 || lru.HitRatio > 0.3 {
+	if own, lru := r.Caches[0], r.Caches[2]; own.HitRatio < 0.15 || own.HitRatio > 0.5 || lru.HitRatio < 0.25 || lru.HitRatio > 0.3 {
 		t.Errorf("%s %.4f, %s %.4f", own.Policy, own.HitRatio, lru.Policy, lru.HitRatio)
 	}
 }
